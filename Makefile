@@ -1,0 +1,69 @@
+# make run, make test: all that is needed is Python 3.11 or newer and make. `make help` lists the rest.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test bench model clean
+
+VENV ?= .venv
+OUT ?= out/first-light
+SAMPLE ?=
+BUNDLE ?= body-region
+DATA ?= ../shared/data
+# The first interpreter that is new enough and can make an environment; 3.12 is what Slicer has.
+PYTHON ?= $(shell for python in python3.12 python3.11 python3 python python3.13; do \
+	"$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+VERSIONS := pyproject.toml constraints.txt
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@echo
+	@echo "Variables: SAMPLE=volume or DICOM folder, OUT=folder, BUNDLE=name, DATA=training data, PYTHON=, VENV="
+
+# Installed editable, so that one environment serves the source tree as it changes.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with ensurepip found (Debian: apt-get install python3-venv);" \
+		"install one or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "Environment in $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv "$(VENV)"
+
+$(VENV)/run.stamp: $(VERSIONS) | $(BIN)/python
+	@echo "Installing (torch is large: a minute or several, once) ..."
+	@$(PIP) -e ".[torch,scene,sample]"
+	@$(BIN)/python Testing/check_libraries.py numpy SimpleITK torch torchvision vtk slicer
+	@touch $@
+
+$(VENV)/test.stamp: $(VERSIONS) $(VENV)/run.stamp
+	@$(PIP) -e ".[train,test]"
+	@$(BIN)/python Testing/check_libraries.py PySide6.QtWidgets
+	@touch $@
+
+$(VENV)/bench.stamp: $(VERSIONS) $(VENV)/test.stamp
+	@$(PIP) -e ".[bench]"
+	@touch $@
+
+run: $(VENV)/run.stamp ## classify a real volume (SAMPLE=... for your own) and say where the results are
+	@set -e; sample="$(SAMPLE)"; \
+	if [ -z "$$sample" ]; then sample=$$($(BIN)/python Testing/sample_volume.py out/sample); fi; \
+	$(BIN)/medimg classify "$$sample" --bundle "$(BUNDLE)" --out "$(OUT)"; \
+	echo; echo "Look at:"; \
+	for file in "$(OUT)"/overlay.png "$(OUT)"/results.csv "$(OUT)"/results.json "$(OUT)"/scene.mrb; do \
+		test -f "$$file" || { echo "missing: $$file" >&2; exit 1; }; \
+		echo "  $$(cd "$$(dirname "$$file")" && pwd)/$$(basename "$$file")"; done
+
+test: $(VENV)/test.stamp ## ruff, mypy --strict, pytest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+	$(BIN)/python -m pytest -q
+
+bench: $(VENV)/bench.stamp ## timings as ratios against the usual ways, with their conditions
+	@set -e; for bench in Testing/benchmarks/bench_*.py; do echo; echo "== $$bench"; $(BIN)/python "$$bench"; done
+
+model: $(VENV)/test.stamp ## train the shipped bundle again from the archives in DATA and write its figures
+	$(BIN)/python -m medimg_training.body_region release --archives "$(DATA)"
+
+clean: ## remove the environment, caches and everything under out/
+	rm -rf .venv out build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,147 @@
+"""`medimg`: the command line. Each verb is a function; a Refusal becomes one line on stderr and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__, resources
+from .engine.errors import Refusal
+from .engine.result import NOTICE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `medimg`. Returns 0, or the exit status of the refusal (2 usage ... 6 cancelled)."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed) or 0)
+    except KeyboardInterrupt:
+        refusal = Refusal("CANCELLED")
+    except Refusal as raised:
+        refusal = raised
+    print(refusal.message(_language()), file=sys.stderr)
+    return refusal.exit_status
+
+
+def _language() -> str:
+    wanted = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
+    return "zh" if wanted.startswith("zh") else "en"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="medimg", description=f"Classify CT and MR volumes. {NOTICE}")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    classify = verbs.add_parser("classify", help="classify a volume: table, results, overlay picture and MRML scene")
+    classify.add_argument("input", metavar="INPUT", help="DICOM folder or file, .nii(.gz), .nrrd, .mha, .png, .jpg")
+    classify.add_argument("--bundle", required=True, metavar="NAME|PATH", help="a shipped bundle or a bundle's path")
+    classify.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    classify.add_argument("--series", metavar="UID", help="which series, where the folder holds several")
+    _add_device(classify)
+    classify.add_argument("--batch", type=_positive, default=16, help="slices at once (default 16)")
+    classify.set_defaults(run=_classify)
+
+    bundles = verbs.add_parser("bundles", help="list the shipped bundles")
+    bundles.set_defaults(run=_bundles)
+
+    verify = verbs.add_parser("verify", help="check a bundle's files, weights and self-test")
+    verify.add_argument("bundle", metavar="NAME|PATH")
+    _add_device(verify)
+    verify.set_defaults(run=_verify)
+
+    doctor = verbs.add_parser("doctor", help="what is installed, which device is used and why, what is missing")
+    doctor.set_defaults(run=_doctor)
+
+    from medimg_training.cli import add_commands
+
+    add_commands(verbs)
+    return parser
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="bfloat16 is faster and is refused where the bundle's self-test does not agree",
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def _classify(arguments: argparse.Namespace) -> None:
+    from .classify_job import classify_to_folder
+
+    classify_to_folder(
+        arguments.input,
+        bundle_path(arguments.bundle),
+        arguments.out,
+        series=arguments.series,
+        device=arguments.device,
+        precision=arguments.precision,
+        batch=arguments.batch,
+    )
+
+
+def _bundles(arguments: argparse.Namespace) -> None:
+    from .engine.bundle import load
+
+    for name, path in resources.bundles().items():
+        bundle = load(path)
+        trust = "calibrated" if bundle.temperature is not None else "uncalibrated"
+        print(f"{name} {bundle.manifest['version']}  {bundle.manifest['title']}")
+        print(f"  labels    {', '.join(label.name for label in bundle.labels)} ({trust})")
+        print(f"  network   {bundle.network}, evidence {bundle.network_info.evidence}")
+        print(f"  for       {bundle.manifest['intended_use']}")
+        print(f"  not for   {'; '.join(bundle.manifest['out_of_scope'])}")
+        print(f"  licence   {bundle.manifest['licence']}")
+        print(f"  path      {path}")
+    print(NOTICE)
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from .engine.bundle import load
+    from .engine.classifier import Classifier
+
+    path = bundle_path(arguments.bundle)
+    bundle = load(path)
+    print(f"ok  manifest valid, {len(bundle.manifest['files'])} files of the stated size and SHA-256")
+    classifier = Classifier(bundle, arguments.device, arguments.precision)
+    runtime = classifier.runtime
+    print(f"ok  weights fit the network {bundle.network}")
+    print(
+        f"ok  self-test on {runtime.name}, {runtime.device}, {runtime.precision}: "
+        f"|d probability| {classifier.selftest_difference:.1e}"
+    )
+    print("--  signature: none (who made it is not known)" if "SIGNATURE.json" not in os.listdir(path) else
+          "--  signature: present, not checked by this version")  # fmt: skip
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from .doctor import report
+
+    print(report())
+
+
+def bundle_path(name: str) -> Path:
+    """A shipped bundle's folder by its name, or a given path. Raises Refusal(USAGE_BUNDLE_UNKNOWN)."""
+    shipped = resources.bundles()
+    if name in shipped:
+        return shipped[name]
+    if Path(name).exists():
+        return Path(name)
+    raise Refusal("USAGE_BUNDLE_UNKNOWN", name=name, known=", ".join(shipped) or "none")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The engine: from a file to a Classification. No Slicer, no Qt; training shares it."""

@@ -1,0 +1,196 @@
+"""Classifier: a bundle on a device, and one call that turns a case into a Classification."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from . import quality, selftest
+from .bundle import Bundle
+from .errors import Refusal
+from .evidence import class_maps, place
+from .preprocess import geometry, in_plane, intensity
+from .result import Classification, Evidence, Finding, KeySlice, Placement, SliceResults
+from .runtimes import Device, Precision, TorchRuntime
+from .trust import probabilities
+from .volume import Case, Volume
+
+Progress = Callable[[str, float], None]
+"""Called with a stage ('prepare', 'classify') and the fraction done, 0..1; raising from it cancels."""
+
+MAX_KEY_SLICES = 5
+
+
+class Classifier:
+    """Checks the bundle's self-test on the device, then classifies case after case.
+
+    Raises Refusal: BUNDLE_WEIGHTS, BUNDLE_SELFTEST, USAGE_DEVICE_MISSING, USAGE_PRECISION_REFUSED,
+    RESOURCE_MISSING_LIBRARY.
+    """
+
+    def __init__(
+        self, bundle: Bundle, device: Device = "auto", precision: Precision = "float32", batch: int = 16
+    ) -> None:
+        self.bundle, self.batch = bundle, batch
+        try:
+            self.runtime = TorchRuntime(
+                bundle.network,
+                bundle.network_options,
+                bundle.weights,
+                len(bundle.labels),
+                len(bundle.spec.channels),
+                device,
+                precision,
+            )
+        except (TypeError, ValueError, KeyError) as wrong:
+            raise Refusal("BUNDLE_WEIGHTS", path=bundle.path, network=bundle.network, reason=wrong) from None
+        self.selftest_difference = selftest.replay(bundle, self.runtime)
+
+    def classify(self, case: Case | Volume, progress: Progress | None = None, evidence: bool = True) -> Classification:
+        """Classify every slice of a case.
+
+        A lone volume stands for the bundle's only channel. evidence: class maps for all labels.
+        Raises Refusal for input that cannot be classified (quality.check), RESOURCE_MEMORY, and whatever
+        `progress` raises.
+        """
+        report = progress or (lambda stage, fraction: None)
+        started, clock = datetime.datetime.now(datetime.UTC), _Clock()
+        bundle, spec = self.bundle, self.bundle.spec
+        if isinstance(case, Volume):
+            case = Case.of(case, spec.channels[0].name)
+        report("prepare", 0.0)
+        findings = quality.check(case, spec, bundle.id)
+        channels = [case.channels[channel.name] for channel in spec.channels]
+        volumes = [in_plane(volume, spec.plane) for volume in channels if volume is not None]
+        if bundle.temperature is None:
+            findings.append(Finding("UNCALIBRATED", "info", "probabilities are uncalibrated: compare, do not trust"))
+        clock.stop("check")
+
+        logits, maps, pixels = [], [], []
+        count = len(volumes[0].voxels)
+        for start in range(0, count, self.batch):
+            report("classify", start / count)
+            prepared = geometry(volumes, spec, start, min(start + self.batch, count))
+            inputs = intensity(prepared.images, spec, prepared.units)
+            clock.stop("preprocess")
+            encoded = self.runtime.encode(inputs, maps=evidence)
+            clock.stop("forward")
+            logits.append(bundle.head.decide(encoded.features))
+            pixels.append(prepared.placement)
+            if encoded.maps is not None:
+                maps.append(class_maps(bundle.network_info.evidence, encoded.maps, bundle.head))
+            clock.stop("head_and_evidence")
+        report("classify", 1.0)
+
+        return Classification(
+            labels=bundle.labels,
+            slices=self._slices(volumes[0], np.concatenate(logits)),
+            evidence=self._evidence(maps, pixels) if maps else None,
+            findings=tuple(findings),
+            key_slices=key_slices(probabilities(np.concatenate(logits), bundle.temperature or 1.0)),
+            calibrated=bundle.temperature is not None,
+            bundle=bundle.summary(),
+            provenance=self._provenance(case, started, clock),
+        )
+
+    def _slices(self, volume: Volume, logits: Any) -> SliceResults:
+        native = self.bundle.spec.plane == "native"
+        source, count = volume.source, len(volume.voxels)
+        return SliceResults(
+            centre_lps=volume.slice_centres_lps,
+            normal_lps=np.tile(volume.normal_lps, (count, 1)),
+            native_k=tuple(range(count)) if native else None,
+            logits=logits,
+            probabilities=probabilities(logits, self.bundle.temperature or 1.0),
+            instance_numbers=source.instance_numbers if native and len(source.instance_numbers) == count else (),
+            sop_instance_uids=source.sop_instance_uids if native and len(source.sop_instance_uids) == count else (),
+        )
+
+    def _evidence(self, maps: list[Any], pixels: list[Placement]) -> Evidence:
+        origins = np.concatenate([at.origins_lps for at in pixels])
+        at = Placement(origins, pixels[0].column_step_lps, pixels[0].row_step_lps)
+        return place(np.concatenate(maps), at, self.bundle.network_info)
+
+    def _provenance(self, case: Case, started: datetime.datetime, clock: _Clock) -> dict[str, Any]:
+        inputs = {}
+        for name, volume in case.channels.items():
+            if volume is not None:
+                source = volume.source
+                inputs[name] = {
+                    "format": source.format,
+                    "series_uid": source.series_uid,
+                    "modality": volume.modality,
+                    "units": volume.units,
+                    "shape": list(volume.voxels.shape),
+                    "content_sha256": volume.content_sha256,
+                }
+        return {
+            "started": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "inputs": inputs,
+            "input_spec_sha256": self.bundle.spec.sha256,
+            "runtime": self.runtime.name,
+            "device": self.runtime.device,
+            "precision": self.runtime.precision,
+            "selftest_difference": self.selftest_difference,
+            "batch": self.batch,
+            "seconds": {stage: round(seconds, 4) for stage, seconds in clock.seconds.items()},
+            "versions": _versions(),
+        }
+
+
+def key_slices(probability: Any) -> tuple[KeySlice, ...]:
+    """Slices worth looking at: the most probable one of each class found (the commonest classes first), the least
+    certain one of all, and further examples of the commonest class, each as far from the others as can be.
+
+    probability: [N, L].
+    """
+    best = probability.argmax(axis=1)
+    counts = np.bincount(best, minlength=probability.shape[1])
+    commonest = np.argsort(-counts, kind="stable")
+    chosen = []
+    for label in commonest[: MAX_KEY_SLICES - 1]:
+        if counts[label]:
+            row = int(np.where(best == label, probability[:, label], -1).argmax())
+            chosen.append(KeySlice(row, int(label), "most_probable"))
+    taken = [key.row for key in chosen]
+    doubtful = int(probability.max(axis=1).argmin())
+    doubt = [] if doubtful in taken else [KeySlice(doubtful, int(best[doubtful]), "least_certain")]
+    taken += [key.row for key in doubt]
+    of_commonest = np.flatnonzero(best == commonest[0])
+    while len(taken) < min(MAX_KEY_SLICES, len(best)):
+        distance = np.abs(of_commonest[:, None] - np.array(taken)).min(axis=1)
+        if not distance.max():
+            break
+        taken.append(int(of_commonest[distance.argmax()]))
+        chosen.append(KeySlice(taken[-1], int(commonest[0]), "example"))
+    return (*chosen, *doubt)
+
+
+class _Clock:
+    """Seconds per stage, summed over batches."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def stop(self, stage: str) -> None:
+        now = perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+
+
+def _versions() -> dict[str, str]:
+    versions = {"medimgclassifier": __version__, "python": platform.python_version()}
+    for name in ("numpy", "torch", "torchvision", "SimpleITK", "pydicom"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

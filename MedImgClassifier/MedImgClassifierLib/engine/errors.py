@@ -1,0 +1,240 @@
+"""Every refusal: a code, what happened and what to do about it, in English and Chinese.
+
+A refusal is raised as `Refusal("INPUT_NOT_FOUND", path=...)`; faces (command line, panel) show
+`refusal.message(language)`, which is one line of the form `error[CODE]: what happened; what to do`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# The family of a code (the part before the first underscore) decides the exit status of `medimg`.
+EXIT_STATUS = {"USAGE": 2, "INPUT": 3, "DATA": 3, "BUNDLE": 4, "RESOURCE": 5, "CANCELLED": 6}
+
+
+class _Text(NamedTuple):
+    what: str
+    advice: str
+    what_zh: str
+    advice_zh: str
+
+
+_CATALOGUE = {
+    # --- how it was called
+    "USAGE_BUNDLE_UNKNOWN": _Text(
+        "no bundle named '{name}' (known: {known})",
+        "name one of these or give the path of a bundle folder",
+        "没有名为“{name}”的模型包（已知：{known}）",
+        "请使用其中之一，或给出模型包文件夹的路径",
+    ),
+    "USAGE_OUTPUT_NOT_WRITABLE": _Text(
+        "cannot write to '{path}': {reason}",
+        "choose another --out folder",
+        "无法写入“{path}”：{reason}",
+        "请另选 --out 输出文件夹",
+    ),
+    "USAGE_DEVICE_MISSING": _Text(
+        "device '{device}' is not available here",
+        "use --device auto, or run `medimg doctor` to see what is",
+        "此处没有设备“{device}”",
+        "请使用 --device auto，或运行 `medimg doctor` 查看可用设备",
+    ),
+    "USAGE_PRECISION_REFUSED": _Text(
+        "{precision} on {device} does not agree with the bundle's self-test "
+        "(|d probability| {difference:.2g}, allowed {allowed:.2g})",
+        "use --precision float32 or auto",
+        "{device} 上的 {precision} 与模型包自检不一致（概率差 {difference:.2g}，允许 {allowed:.2g}）",
+        "请使用 --precision float32 或 auto",
+    ),
+    # --- what was to be classified
+    "INPUT_NOT_FOUND": _Text(
+        "'{path}' does not exist", "check the path", "“{path}”不存在", "请检查路径"
+    ),
+    "INPUT_EMPTY_FOLDER": _Text(
+        "folder '{path}' holds no DICOM image",
+        "point at the folder that holds the slices of one series",
+        "文件夹“{path}”中没有 DICOM 图像",
+        "请指向包含一个序列切片的文件夹",
+    ),
+    "INPUT_SEVERAL_SERIES": _Text(
+        "folder '{path}' holds {count} series: {listing}",
+        "choose one with --series UID",
+        "文件夹“{path}”包含 {count} 个序列：{listing}",
+        "请用 --series UID 选择一个",
+    ),
+    "INPUT_SERIES_UNKNOWN": _Text(
+        "no series '{series}' in '{path}' (there: {listing})",
+        "choose one of these with --series UID",
+        "“{path}”中没有序列“{series}”（现有：{listing}）",
+        "请用 --series UID 选择其中之一",
+    ),
+    "INPUT_NOT_AN_IMAGE": _Text(
+        "'{path}' is not an image that can be read ({reason})",
+        "give a DICOM folder or file, .nii, .nii.gz, .nrrd, .mha, .mhd, .png or .jpg",
+        "“{path}”不是可读取的图像（{reason}）",
+        "请提供 DICOM 文件夹或文件、.nii、.nii.gz、.nrrd、.mha、.mhd、.png 或 .jpg",
+    ),
+    "INPUT_DIMENSIONS": _Text(
+        "'{path}' has shape {shape}, not one 3-D volume or 2-D image of one channel",
+        "extract one frame or channel first",
+        "“{path}”的形状为 {shape}，不是单通道的三维体或二维图像",
+        "请先提取单个时相或通道",
+    ),
+    "INPUT_TRUNCATED": _Text(
+        "'{path}' is incomplete: {expected} bytes of voxels expected, {found} found",
+        "copy or export it again",
+        "“{path}”不完整：应有 {expected} 字节体素数据，实有 {found}",
+        "请重新复制或导出",
+    ),
+    "INPUT_GEOMETRY": _Text(
+        "'{path}' has no usable geometry: {reason}",
+        "repair the header or export the series again",
+        "“{path}”的几何信息不可用：{reason}",
+        "请修复文件头或重新导出该序列",
+    ),
+    "INPUT_DUPLICATE_POSITION": _Text(
+        "series in '{path}' has several slices at the same position ({listing})",
+        "keep one acquisition or time point per folder",
+        "“{path}”的序列在同一位置有多个切片（{listing}）",
+        "每个文件夹只保留一次采集或一个时相",
+    ),
+    "INPUT_VALUES": _Text(
+        "'{path}' holds unusable voxel values: {reason}",
+        "repair or export it again",
+        "“{path}”的体素值不可用：{reason}",
+        "请修复或重新导出",
+    ),
+    "INPUT_COMPRESSION": _Text(
+        "'{path}' is compressed as {syntax}, which cannot be decoded here",
+        "export it uncompressed or as JPEG 2000",
+        "“{path}”采用 {syntax} 压缩，此处无法解码",
+        "请以未压缩或 JPEG 2000 格式重新导出",
+    ),
+    "INPUT_MODALITY": _Text(
+        "bundle '{bundle}' expects {expected}, this input is {found}",
+        "choose a bundle made for {found}",
+        "模型包“{bundle}”需要 {expected}，而输入是 {found}",
+        "请选择适用于 {found} 的模型包",
+    ),
+    "INPUT_NOT_ALLOWED": _Text(
+        "'{path}' points outside itself ({reason})",
+        "put header and voxels into one file",
+        "“{path}”指向文件之外（{reason}）",
+        "请将文件头与体素保存在同一文件中",
+    ),
+    # --- labelled data for training
+    "DATA_MANIFEST": _Text(
+        "manifest '{path}', {where}: {reason}",
+        "correct the manifest",
+        "清单“{path}”，{where}：{reason}",
+        "请修正清单",
+    ),
+    "DATA_SPLIT": _Text(
+        "the split cannot be made or used: {reason}",
+        "correct the groups or the request",
+        "无法划分数据：{reason}",
+        "请修正分组或请求",
+    ),
+    "DATA_CHECKPOINT": _Text(
+        "checkpoint '{path}' cannot be used: {reason}",
+        "start in a new folder, or repeat with the settings it was made with",
+        "无法使用检查点“{path}”：{reason}",
+        "请使用新文件夹，或使用生成它时的设置",
+    ),
+    "DATA_WEIGHTS": _Text(
+        "pretrained weights '{path}' cannot be used: {reason}",
+        "check the file or its address",
+        "无法使用预训练权重“{path}”：{reason}",
+        "请检查文件或其地址",
+    ),
+    "DATA_DIVERGED": _Text(
+        "training diverged in epoch {epoch}: the loss is not a number",
+        "lower --learning-rate, or use --amp off",
+        "训练在第 {epoch} 轮发散：损失不是有效数值",
+        "请降低 --learning-rate，或使用 --amp off",
+    ),
+    # --- the model
+    "BUNDLE_NOT_FOUND": _Text(
+        "'{path}' is not a bundle: {reason}",
+        "give a folder that holds manifest.json",
+        "“{path}”不是模型包：{reason}",
+        "请提供包含 manifest.json 的文件夹",
+    ),
+    "BUNDLE_MANIFEST": _Text(
+        "bundle '{path}': manifest.json is not valid at {where}: {reason}",
+        "get the bundle again from its maker",
+        "模型包“{path}”：manifest.json 在 {where} 处无效：{reason}",
+        "请向制作者重新获取模型包",
+    ),
+    "BUNDLE_CHANGED": _Text(
+        "bundle '{path}': {reason}",
+        "do not use it; get the bundle again from its maker",
+        "模型包“{path}”：{reason}",
+        "请勿使用；请向制作者重新获取",
+    ),
+    "BUNDLE_WEIGHTS": _Text(
+        "bundle '{path}': weights do not fit the network {network}: {reason}",
+        "get the bundle again from its maker",
+        "模型包“{path}”：权重与网络 {network} 不符：{reason}",
+        "请向制作者重新获取模型包",
+    ),
+    "BUNDLE_SELFTEST": _Text(
+        "bundle '{path}': the self-test gives other results here ({reason})",
+        "do not use it on this computer; report it with the output of `medimg doctor`",
+        "模型包“{path}”：自检结果在此不一致（{reason}）",
+        "请勿在此计算机上使用；请附上 `medimg doctor` 的输出进行报告",
+    ),
+    "BUNDLE_UNSUPPORTED": _Text(
+        "bundle '{path}' needs what this version does not do: {reason}",
+        "update MedImgClassifier",
+        "模型包“{path}”需要本版本不支持的功能：{reason}",
+        "请更新 MedImgClassifier",
+    ),
+    # --- the computer
+    "RESOURCE_MISSING_LIBRARY": _Text(
+        "{library} is not installed, and {purpose} needs it",
+        "install it: {command}",
+        "未安装 {library}，而{purpose}需要它",
+        "请安装：{command}",
+    ),
+    "RESOURCE_MEMORY": _Text(
+        "not enough memory on {device} ({reason})",
+        "use a smaller --batch, or --device cpu",
+        "{device} 内存不足（{reason}）",
+        "请减小 --batch，或使用 --device cpu",
+    ),
+    "CANCELLED": _Text(
+        "cancelled; nothing was written", "run it again when you like", "已取消；未写入任何内容", "可随时重新运行"
+    ),
+    "CANCELLED_TRAINING": _Text(
+        "training was cancelled; '{path}' holds the last full epoch",
+        "repeat the same command to go on from there",
+        "训练已取消；“{path}”中保存着最后一个完整轮次",
+        "重复同一命令即可从该处继续",
+    ),
+}  # fmt: skip
+
+
+class Refusal(Exception):
+    """A clear no: raised wherever the package cannot or must not go on.
+
+    code: a key of the catalogue above; facts: the values its texts name. A missing fact is a
+    programming error (KeyError), so that no half-filled sentence reaches a user.
+    """
+
+    def __init__(self, code: str, **facts: object) -> None:
+        self.code = code
+        self.facts = facts
+        super().__init__(self.message())
+
+    def message(self, language: str = "en") -> str:
+        """One line: `error[CODE]: what happened; what to do`. language: 'en' or 'zh'."""
+        text = _CATALOGUE[self.code]
+        what, advice = (text.what_zh, text.advice_zh) if language == "zh" else text[:2]
+        line = f"error[{self.code}]: {what.format(**self.facts)}; {advice.format(**self.facts)}"
+        return " ".join(line.split())
+
+    @property
+    def exit_status(self) -> int:
+        """Exit status of `medimg`: 2 usage, 3 input, 4 bundle, 5 out of resources, 6 cancelled."""
+        return EXIT_STATUS[self.code.split("_")[0]]

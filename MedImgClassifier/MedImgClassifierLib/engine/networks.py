@@ -1,0 +1,68 @@
+"""The closed registry of networks a bundle may name, readable without torch.
+
+A bundle holds a name and options, never an import path. Each entry states how its class evidence is made and where
+the cells of its last maps look in the input, so that evidence lands where it belongs:
+a cell (r, c) is centred on input pixel `first_centre + stride * (r, c)`, the centre of its receptive field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from .errors import Refusal
+
+if TYPE_CHECKING:
+    from .torch_networks import Network
+
+EvidenceMethod = Literal["closed_form", "head_gradient"]
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    """evidence: 'closed_form' (global average pool + one linear layer: exact) or 'head_gradient' (Grad-CAM through a
+    fully connected head, as forward products). head: name of the last linear layer in the weights.
+    torchvision: its builder there, '' for our own. options: names a bundle may set."""
+
+    evidence: EvidenceMethod
+    stride: int
+    first_centre: float
+    head: str
+    torchvision: str = ""
+    options: frozenset[str] = frozenset()
+
+
+# torchvision's ResNets step with odd kernels and symmetric padding, so that cell 0 is centred on pixel 0;
+# VGG's 2x2 pools centre cells between pixels; AlexNet's unpadded 3x3 pools shift them inwards.
+REGISTRY: Mapping[str, NetworkInfo] = {
+    "alexnet": NetworkInfo("head_gradient", 32, 31.0, "net.classifier.6", "alexnet"),
+    "vgg11_bn": NetworkInfo("head_gradient", 32, 15.5, "net.classifier.6", "vgg11_bn"),
+    "vgg16_bn": NetworkInfo("head_gradient", 32, 15.5, "net.classifier.6", "vgg16_bn"),
+    "resnet18": NetworkInfo("closed_form", 32, 0.0, "net.fc", "resnet18"),
+    "resnet34": NetworkInfo("closed_form", 32, 0.0, "net.fc", "resnet34"),
+    "resnet50": NetworkInfo("closed_form", 32, 0.0, "net.fc", "resnet50"),
+    "narrow_resnet": NetworkInfo("closed_form", 8, 3.5, "head", options=frozenset({"widths", "blocks"})),
+}
+
+
+def build(name: str, labels: int, channels: int = 1, **options: Any) -> Network:
+    """A network with random weights. labels: outputs; channels: of the input images.
+
+    Raises KeyError for a name and TypeError for an option outside the registry, and
+    Refusal(RESOURCE_MISSING_LIBRARY) where torch is not installed.
+    """
+    info = REGISTRY[name]
+    unknown = set(options) - info.options
+    if unknown:
+        raise TypeError(f"network '{name}' has no option {sorted(unknown)}")
+    try:
+        from . import torch_networks
+    except ModuleNotFoundError as missing:
+        raise Refusal(
+            "RESOURCE_MISSING_LIBRARY",
+            library=missing.name,
+            purpose="this network",
+            command="pip install 'medimgclassifier[torch]'",
+        ) from None
+    return torch_networks.build(info.torchvision, info.evidence, labels, channels, options)

@@ -1,0 +1,342 @@
+"""From a Volume to the network's input, and where each input pixel lies in the patient.
+
+Preprocessing exists once, here, on numpy: training and inference call the same `geometry` and `intensity`
+with the same InputSpec. Geometry comes first (what training caches), intensity second (what follows
+augmentation). Images are float32 [N, C, H, W]; positions are LPS millimetres.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .resize import resize
+from .result import Placement
+from .volume import Volume
+
+Images = NDArray[np.float32]
+Plane = Literal["native", "axial", "sagittal", "coronal"]
+Scope = Literal["fixed", "slice", "foreground"]
+
+HU_FLOOR = -1024.0
+"""CT padding outside the field of view is stored below air; it is raised to this before anything is averaged."""
+
+# (direction of increasing I, direction of increasing J) in which a reader expects a slice, by the axis of its normal
+_DISPLAY_AXES = {0: ((0, 1, 0), (0, 0, -1)), 1: ((1, 0, 0), (0, 0, -1)), 2: ((1, 0, 0), (0, 1, 0))}
+_PLANE_NORMAL = {"sagittal": 0, "coronal": 1, "axial": 2}
+
+
+# ---------------------------------------------------------------- geometry operations
+
+
+@dataclass(frozen=True)
+class Orient:
+    """Flip and transpose in plane to the display orientation: anterior or superior up, patient left on the right."""
+
+    op: ClassVar[str] = "orient"
+
+    def apply(self, images: Images, at: Placement) -> tuple[Images, Placement]:
+        across, down = (v / np.linalg.norm(v) for v in (at.column_step_lps, at.row_step_lps))
+        want_across, want_down = _DISPLAY_AXES[int(np.abs(np.cross(across, down)).argmax())]
+        if abs(across @ want_across) + abs(down @ want_down) < abs(across @ want_down) + abs(down @ want_across):
+            images = images.swapaxes(2, 3)
+            at = Placement(at.origins_lps, at.row_step_lps, at.column_step_lps)
+        rows, columns = images.shape[2:]
+        if at.column_step_lps @ want_across < 0:
+            images = images[..., ::-1]
+            origins = at.origins_lps + (columns - 1) * at.column_step_lps
+            at = Placement(origins, -at.column_step_lps, at.row_step_lps)
+        if at.row_step_lps @ want_down < 0:
+            images = images[..., ::-1, :]
+            origins = at.origins_lps + (rows - 1) * at.row_step_lps
+            at = Placement(origins, at.column_step_lps, -at.row_step_lps)
+        return images, at
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Pad around the centre: to a square where rows and columns are 0, else to at least that size.
+
+    The margin gets the image's smallest value, so that no field of view is ever stretched.
+    """
+
+    op: ClassVar[str] = "pad"
+    rows: int = 0
+    columns: int = 0
+
+    def apply(self, images: Images, at: Placement) -> tuple[Images, Placement]:
+        height, width = images.shape[2:]
+        rows, columns = (self.rows, self.columns) if self.rows else (max(height, width),) * 2
+        above, left = max(rows - height, 0) // 2, max(columns - width, 0) // 2
+        if height >= rows and width >= columns:
+            return images, at
+        shape = (*images.shape[:2], max(rows, height), max(columns, width))
+        padded = np.empty(shape, np.float32)
+        padded[:] = images.min(axis=(2, 3), keepdims=True)
+        padded[:, :, above : above + height, left : left + width] = images
+        return padded, _moved(at, -above, -left)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Keep at most this many rows and columns around the centre."""
+
+    op: ClassVar[str] = "crop"
+    rows: int
+    columns: int
+
+    def apply(self, images: Images, at: Placement) -> tuple[Images, Placement]:
+        height, width = images.shape[2:]
+        above, left = max(height - self.rows, 0) // 2, max(width - self.columns, 0) // 2
+        kept = images[:, :, above : above + self.rows, left : left + self.columns]
+        return kept, _moved(at, above, left)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Resize to a fixed number of rows and columns, antialiased (equal to Pillow's bilinear in mode 'F')."""
+
+    op: ClassVar[str] = "resize"
+    rows: int
+    columns: int
+
+    def apply(self, images: Images, at: Placement) -> tuple[Images, Placement]:
+        vertical, horizontal = images.shape[2] / self.rows, images.shape[3] / self.columns
+        moved = _moved(at, (vertical - 1) / 2, (horizontal - 1) / 2)
+        at = Placement(moved.origins_lps, at.column_step_lps * horizontal, at.row_step_lps * vertical)
+        return resize(images, self.rows, self.columns), at
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Bring pixels to a spacing in mm, low-passed where that is coarser."""
+
+    op: ClassVar[str] = "resample"
+    spacing_mm: float
+
+    def apply(self, images: Images, at: Placement) -> tuple[Images, Placement]:
+        height, width = images.shape[2:]
+        rows = max(1, round(height * float(np.linalg.norm(at.row_step_lps)) / self.spacing_mm))
+        columns = max(1, round(width * float(np.linalg.norm(at.column_step_lps)) / self.spacing_mm))
+        return Resize(rows, columns).apply(images, at)
+
+
+def _moved(at: Placement, rows: float, columns: float) -> Placement:
+    origins = at.origins_lps + rows * at.row_step_lps + columns * at.column_step_lps
+    return Placement(origins, at.column_step_lps, at.row_step_lps)
+
+
+# ---------------------------------------------------------------- intensity operations
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Limit values. units: only where the volume has these units ('' = always)."""
+
+    op: ClassVar[str] = "clip"
+    low: float
+    high: float
+    units: str = ""
+
+    def apply(self, images: Images) -> None:
+        np.clip(images, self.low, self.high, out=images)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Map a window (centre, width) to 0..1 and cut what is outside."""
+
+    op: ClassVar[str] = "window"
+    center: float
+    width: float
+    units: str = ""
+
+    def apply(self, images: Images) -> None:
+        images -= np.float32(self.center - self.width / 2)
+        images *= np.float32(1 / self.width)
+        np.clip(images, 0, 1, out=images)
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """Map two percentiles of each image to 0 and 1 and cut what is outside.
+
+    scope: 'slice' = all pixels of the image, 'foreground' = those above its smallest value. An image without
+    contrast becomes 0.
+    """
+
+    op: ClassVar[str] = "percentile"
+    low: float
+    high: float
+    scope: Scope = "slice"
+    units: str = ""
+
+    def apply(self, images: Images) -> None:
+        for image in images.reshape(-1, images.shape[2] * images.shape[3]):
+            low, high = np.percentile(_in_scope(image, self.scope), (self.low, self.high))
+            if high > low:
+                image -= np.float32(low)
+                image *= np.float32(1 / (high - low))
+                np.clip(image, 0, 1, out=image)
+            else:
+                image[:] = 0
+
+
+@dataclass(frozen=True)
+class ZScore:
+    """Subtract a mean and divide by a standard deviation; scope 'fixed' uses the two given numbers."""
+
+    op: ClassVar[str] = "zscore"
+    mean: float = 0.0
+    std: float = 1.0
+    scope: Scope = "fixed"
+    units: str = ""
+
+    def apply(self, images: Images) -> None:
+        if self.scope == "fixed":
+            images -= np.float32(self.mean)
+            images *= np.float32(1 / self.std)
+            return
+        for image in images.reshape(-1, images.shape[2] * images.shape[3]):
+            values = _in_scope(image, self.scope)
+            image -= values.mean(dtype=np.float64).astype(np.float32)
+            image *= np.float32(1 / max(float(values.std(dtype=np.float64)), 1e-6))
+
+
+def _in_scope(image: NDArray[np.float32], scope: Scope) -> NDArray[np.float32]:
+    above = image[image > image.min()] if scope == "foreground" else image
+    return above if above.size else image
+
+
+# ---------------------------------------------------------------- the specification
+
+GeometryOp = Orient | Pad | Crop | Resize | Resample
+IntensityOp = Clip | Window | Percentile | ZScore
+_GEOMETRY: dict[str, type[GeometryOp]] = {cls.op: cls for cls in (Orient, Pad, Crop, Resize, Resample)}
+_INTENSITY: dict[str, type[IntensityOp]] = {cls.op: cls for cls in (Clip, Window, Percentile, ZScore)}
+
+
+@dataclass(frozen=True)
+class ChannelSpec:
+    """What one channel must be. Empty modality or units: anything."""
+
+    name: str
+    modality: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network wants to see, in words a manifest can hold. Level 'slice': one image per slice."""
+
+    channels: tuple[ChannelSpec, ...]
+    geometry: tuple[GeometryOp, ...]
+    intensity: tuple[IntensityOp, ...]
+    plane: Plane = "native"
+    level: Literal["slice"] = "slice"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "level": self.level,
+            "plane": self.plane,
+            "channels": [json.loads(json.dumps(asdict(channel))) for channel in self.channels],
+            "geometry": [{"op": op.op, **asdict(op)} for op in self.geometry],
+            "intensity": [{"op": op.op, **asdict(op)} for op in self.intensity],
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> InputSpec:
+        """Raises KeyError, TypeError or ValueError for operations or arguments outside the closed sets."""
+        channels = tuple(
+            ChannelSpec(c["name"], tuple(c.get("modality", ())), tuple(c.get("units", ())))
+            for c in document["channels"]
+        )
+        return cls(
+            channels=channels,
+            geometry=tuple(_operation(_GEOMETRY, op) for op in document["geometry"]),
+            intensity=tuple(_operation(_INTENSITY, op) for op in document["intensity"]),
+            plane=document["plane"],
+            level=document["level"],
+        )
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON form."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+
+def _operation(known: Mapping[str, type[Any]], document: Mapping[str, Any]) -> Any:
+    arguments = dict(document)
+    name = arguments.pop("op")
+    if name not in known:
+        raise ValueError(f"unknown operation '{name}'")
+    return known[name](**arguments)
+
+
+# ---------------------------------------------------------------- what training and inference call
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Images after geometry. images: float32 [N, C, H, W]; placement: of their pixels; units: of their values."""
+
+    images: Images
+    placement: Placement
+    units: str
+
+
+def in_plane(volume: Volume, plane: Plane) -> Volume:
+    """The volume with its slices along an anatomical plane, by transposing the array (nothing is interpolated,
+    except that an irregular stack is made regular first). Slices then run right to left, anterior to posterior or
+    inferior to superior. 'native' returns the volume as it is."""
+    if plane == "native":
+        return volume
+    matrix = volume.regular()[0].ijk_to_lps
+    assert matrix is not None  # regular() leaves one matrix
+    voxels = volume.regular()[0].voxels
+    normal = _PLANE_NORMAL[plane]
+    directions = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+    across = int(np.abs(directions[normal]).argmax())  # array axis (0 = i, 1 = j, 2 = k) along the plane's normal
+    others = [axis for axis in (0, 1, 2) if axis != across]
+    voxels = voxels.transpose([2 - across, 2 - others[1], 2 - others[0]])
+    matrix = matrix[:, [*others, across, 3]]
+    if matrix[normal, 2] < 0:
+        voxels = voxels[::-1]
+        matrix[:3, 3] += (len(voxels) - 1) * matrix[:3, 2]
+        matrix[:3, 2] *= -1
+    return Volume.from_matrix(voxels, matrix, modality=volume.modality, units=volume.units, source=volume.source)
+
+
+def geometry(volumes: Sequence[Volume], spec: InputSpec, start: int = 0, stop: int | None = None) -> Prepared:
+    """Slices start..stop (half-open) of the channels' volumes, already in the spec's plane, after the geometry list.
+
+    volumes: one per channel, in the spec's order, all on the same grid. The images keep their units.
+    """
+    first = volumes[0]
+    voxels = np.stack([volume.voxels[start:stop] for volume in volumes], axis=1)
+    images = voxels.astype(np.float32)
+    if first.units == "HU":
+        np.maximum(images, HU_FLOOR, out=images)
+    at = Placement(
+        origins_lps=first.slice_origins_lps[start:stop],
+        column_step_lps=first.row_direction_lps * first.spacing_mm[0],
+        row_step_lps=first.column_direction_lps * first.spacing_mm[1],
+    )
+    for op in spec.geometry:
+        images, at = op.apply(images, at)
+    return Prepared(np.ascontiguousarray(images), at, first.units)
+
+
+def intensity(images: Images, spec: InputSpec, units: str) -> Images:
+    """The intensity list on a copy of images [N, C, H, W]; every statistic is per image and channel."""
+    out = np.array(images, np.float32, copy=True, order="C")
+    for op in spec.intensity:
+        if op.units in ("", units):
+            op.apply(out)
+    return out

@@ -1,0 +1,65 @@
+"""The gate: what speaks against classifying a case, before a network sees it.
+
+What cannot be classified is refused; what can, but should be known, becomes a finding of the result.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import Refusal
+from .preprocess import InputSpec
+from .result import Finding
+from .volume import Case, Volume
+
+
+def check(case: Case, spec: InputSpec, bundle_id: str) -> list[Finding]:
+    """Findings of severity 'warn' or 'info' on a case.
+
+    Raises Refusal: INPUT_MODALITY (another modality or unit than the bundle asks for, or a channel is missing),
+    INPUT_GEOMETRY (channels on different grids), INPUT_VALUES (not finite, or no contrast anywhere).
+    """
+    findings: list[Finding] = []
+    for channel in spec.channels:
+        volume = case.channels.get(channel.name)
+        if volume is None:
+            raise Refusal("INPUT_MODALITY", bundle=bundle_id, expected=f"channel '{channel.name}'", found="missing")
+        for allowed, found in ((channel.modality, volume.modality), (channel.units, volume.units)):
+            if allowed and found and found not in allowed:
+                raise Refusal("INPUT_MODALITY", bundle=bundle_id, expected=" or ".join(allowed), found=found)
+        _check_same_grid(case.reference_volume, volume, channel.name)
+        findings += _findings(volume)
+    return findings
+
+
+def _findings(volume: Volume) -> list[Finding]:
+    path = volume.source.path or "input"
+    findings = [Finding(code, "warn", detail) for code, _, detail in (n.partition(": ") for n in volume.source.notes)]
+    if volume.units == "RGB":
+        raise Refusal("INPUT_DIMENSIONS", path=path, shape="a colour image")
+    flat = volume.voxels.reshape(len(volume.voxels), -1)
+    low, high = flat.min(axis=1), flat.max(axis=1)  # min and max of a slice with NaN are NaN
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise Refusal("INPUT_VALUES", path=path, reason="some are not finite")
+    empty = np.flatnonzero(low == high)
+    if len(empty) == len(flat):
+        raise Refusal("INPUT_VALUES", path=path, reason="no slice has any contrast")
+    if len(empty):
+        text = f"{len(empty)} of {len(flat)} slices have no contrast (first: K {empty[0]}); their class means nothing"
+        findings.append(Finding("EMPTY_SLICES", "warn", text))
+    if volume.irregularity:
+        text = f"the stack is {volume.irregularity}; slices are classified as acquired, pictures show it resampled"
+        findings.append(Finding("IRREGULAR_STACK", "warn", text))
+    if not volume.modality:
+        findings.append(Finding("MODALITY_UNKNOWN", "warn", "the file does not say its modality; nothing was checked"))
+    elif volume.modality == "CT" and volume.units != "HU":
+        findings.append(Finding("UNITS_UNKNOWN", "warn", "CT values are not in HU; no CT window is applied"))
+    return findings
+
+
+def _check_same_grid(reference: Volume, volume: Volume, channel: str) -> None:
+    same = volume.voxels.shape == reference.voxels.shape and np.allclose(
+        volume.slice_centres_lps, reference.slice_centres_lps, atol=0.1
+    )
+    if not same:
+        raise Refusal("INPUT_GEOMETRY", path=channel, reason="its grid is not that of the reference channel")

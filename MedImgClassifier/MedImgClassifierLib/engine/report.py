@@ -1,0 +1,157 @@
+"""Classification -> results.json, results.csv (a row a slice) and the table on the terminal (docs/results.md)."""
+
+from __future__ import annotations
+
+import csv
+import json
+import unicodedata
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .result import NOTICE, Classification, Finding
+
+TABLE_WIDTH = 100
+TABLE_RUNS = 40
+"""Most lines of runs a terminal table has; the rest is counted in words."""
+
+SEVERITY_WORDS = {"refuse": "refused", "warn": "warning", "info": "note"}
+
+
+def write_json(classification: Classification, path: Path) -> None:
+    """results.json: one line per member, and one per slice. Raises ValueError where a number is not finite."""
+    members = [f"{_json(key)}: {_json_member(value)}" for key, value in classification.to_json().items()]
+    path.write_text("{\n" + ",\n".join(members) + "\n}\n", encoding="utf-8", newline="\n")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)  # ASCII only: whatever text comes in, the file can be written
+
+
+def _json_member(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(_json(item) for item in value) + "\n]"
+    return _json(value)
+
+
+def write_csv(classification: Classification, path: Path) -> None:
+    """results.csv: one row per classified slice, UTF-8; positions are LPS millimetres, empty means unknown.
+
+    Floats are written so that reading them gives the same number back. The last columns repeat in every
+    row what a reader must know when the table has lost its folder.
+    """
+    document = classification.to_json()
+    bundle = document["bundle"]
+    constant = [
+        f"{bundle.get('id', '')} {bundle.get('version', '')}".strip(),
+        "yes" if classification.calibrated else "no",
+        f"{NOTICE} Intended use: {bundle.get('intended_use') or 'not stated'}",
+    ]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)  # RFC 4180 line ends: with "\n" Python 3.11 would not quote a lone "\r"
+        table.writerow(
+            [
+                *("k", "instance_number", "sop_instance_uid", "position_mm", "x_lps_mm", "y_lps_mm", "z_lps_mm"),
+                *("label", "probability", *(f"p_{label.name}" for label in classification.labels)),
+                *("evidence_x_lps_mm", "evidence_y_lps_mm", "evidence_z_lps_mm"),
+                *("bundle", "calibrated", "notice"),
+            ]
+        )
+        for row in document["slices"]:
+            cells = [row["k"], row["instance_number"], row["sop_instance_uid"], row["position_mm"]]
+            cells += [*row["centre_lps"], row["label"], row["probability"], *row["probabilities"]]
+            cells += [*(row["evidence_peak_lps"] or [None] * 3), *constant]
+            table.writerow([_harmless(cell) if isinstance(cell, str) else cell for cell in cells])
+
+
+def _harmless(cell: str) -> str:
+    """A text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, "CSV injection")."""
+    return f"'{cell}" if cell.lstrip()[:1] in tuple("=+-@") or cell[:1] in ("\t", "\r", "\n") else cell
+
+
+def table(classification: Classification) -> str:
+    """The answer for a terminal of 100 columns: runs of slices with one label, answer, findings, notice."""
+    lines = [] if classification.refused else [*_run_lines(classification), ""]
+    lines += wrapped(f"answer: {classification.in_words()}")
+    for finding in classification.findings:
+        lines += wrapped(finding_in_words(finding))
+    lines += wrapped(f"intended use: {classification.bundle.get('intended_use') or 'not stated'}")
+    return "\n".join([*lines, NOTICE])
+
+
+def finding_in_words(finding: Finding) -> str:
+    """e.g. 'warning[QUALITY_TILT]: sheared by 18.5 degrees'."""
+    return f"{SEVERITY_WORDS[finding.severity]}[{finding.code}]: {finding.message}"
+
+
+def _run_lines(classification: Classification) -> list[str]:
+    slices, best = classification.slices, classification.slices.best
+    runs = [list(run) for _, run in groupby(range(len(slices)), key=lambda n: int(best[n]))]
+    cells = [["slices", "images", "position", "label", "lowest p", "median p"]]
+    for run in runs[:TABLE_RUNS]:
+        first, last = run[0], run[-1]
+        probability = slices.probabilities[run, best[first]]
+        numbers = slices.native_k or range(len(slices))
+        images = slices.instance_numbers
+        cells.append(
+            [
+                _span(str(numbers[first]), str(numbers[last])),
+                _span(str(images[first]), str(images[last])) if images else "-",
+                _span(slices.position_in_words(first), slices.position_in_words(last), " to "),
+                plain(classification.labels[best[first]].name),
+                f"{probability.min():.3f}",
+                f"{float(np.median(probability)):.3f}",
+            ]
+        )
+    widths = [max(display_width(row[column]) for row in cells) for column in range(6)]
+    widths[3] = min(widths[3], TABLE_WIDTH - 2 * 5 - sum(widths) + widths[3])
+    lines = ["  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    if len(runs) > TABLE_RUNS:
+        lines.append(f"... and {len(runs) - TABLE_RUNS} further runs: see results.csv")
+    return [line.rstrip() for line in lines]
+
+
+def _span(first: str, last: str, between: str = "-") -> str:
+    return first if first == last else f"{first}{between}{last}"
+
+
+def plain(text: str) -> str:
+    """Text on one line without control characters (a label may not move the cursor or colour a terminal)."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def display_width(text: str) -> int:
+    """Columns a text takes in a fixed-width font: wide (CJK) characters two, combining marks none."""
+    return sum((1 + (unicodedata.east_asian_width(c) in "WF")) * (not unicodedata.combining(c)) for c in text)
+
+
+def shortened(text: str, width: int) -> str:
+    """Text that takes at most `width` columns: a long one ends in an ellipsis."""
+    if display_width(text) <= width:
+        return text
+    while text and display_width(text) > width - 1:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def padded(text: str, width: int) -> str:
+    """Text that takes exactly `width` columns."""
+    text = shortened(text, width)
+    return text + " " * (width - display_width(text))
+
+
+def wrapped(text: str, width: int = TABLE_WIDTH) -> list[str]:
+    """Lines of at most `width` columns, broken at spaces, or within a word that is longer than a line."""
+    lines = [""]
+    for word in plain(text).split():
+        if lines[-1] and display_width(lines[-1]) + 1 + display_width(word) > width:
+            lines.append("")
+        lines[-1] += (" " if lines[-1] else "") + word
+        while display_width(lines[-1]) > width:
+            head = lines[-1]
+            while display_width(head) > width:
+                head = head[:-1]
+            lines[-1:] = [head, lines[-1][len(head) :]]
+    return lines

@@ -1,0 +1,98 @@
+"""Which class's evidence stands in the scene, and whether it is seen: the reader's choices for a result.
+
+Evidence for another class is made from the record that every result carries, so this works on a reopened scene.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from . import nodes, result_nodes
+from .overlay import addEvidence, exchangeEvidence, hideOverlay, isEvidence, showOverlay
+from .translation import _
+
+if TYPE_CHECKING:
+    from ..engine.result import Classification
+
+
+def recordedClassification(table: Any) -> Classification | None:
+    """The Classification that a results table stands for; None where its record was deleted or is no record."""
+    from ..engine.result import Classification
+
+    record = result_nodes.resultOf(table).provenance
+    if record is None:
+        return None
+    try:
+        return Classification.from_json(json.loads(record.GetText()))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def offeredLabels(table: Any, classification: Classification) -> list[str]:
+    """Names of the classes whose evidence can be shown, in the model's order; none where the volume is gone."""
+    result = result_nodes.resultOf(table)
+    if classification.evidence is None or result.evidence is None or result.volume is None:
+        return []
+    return [label.name for label in classification.labels]
+
+
+def shownLabel(table: Any) -> str:
+    """Name of the class whose evidence stands in the scene for a result; '' where there is none."""
+    evidence = result_nodes.resultOf(table).evidence
+    return (evidence.GetAttribute(nodes.LABEL) or "") if evidence is not None else ""
+
+
+def speaksFor(classification: Classification, label: str) -> bool:
+    """Whether any place in the case speaks for a class."""
+    names = [known.name for known in classification.labels]
+    return classification.evidence is not None and bool(classification.evidence.scale[names.index(label)] > 0)
+
+
+def chooseEvidence(table: Any, classification: Classification, label: str) -> Any:
+    """Put the evidence for a class in the place of that for another; returns its node.
+
+    Views that showed the earlier evidence show the new one, with the same threshold. If anything fails, the scene
+    is left as it was. Raises ValueError for an unknown class.
+    """
+    scene, result = table.GetScene(), result_nodes.resultOf(table)
+    if label == shownLabel(table):
+        return result.evidence
+    index = [known.name for known in classification.labels].index(label)
+    title = _("{name} evidence for {label}").format(name=table.GetName(), label=label)
+    with result_nodes.allOrNothing(scene):
+        evidence, _speaks = addEvidence(scene, classification, index, result.volume, title)
+        nodes.signNode(evidence, classification.bundle, "evidence")
+    exchangeEvidence(scene, result.evidence, evidence)
+    table.SetNodeReferenceID(nodes.EVIDENCE_ROLE, evidence.GetID())
+    for node in (result.evidence.GetDisplayNode(), result.evidence):
+        scene.RemoveNode(node)
+    return evidence
+
+
+def showEvidence(table: Any, classification: Classification, label: str, opacity: float, threshold: float) -> None:
+    """Lay the evidence for a class over the volume of a result. opacity, threshold: 0..1."""
+    evidence = chooseEvidence(table, classification, label)
+    showOverlay(table.GetScene(), result_nodes.resultOf(table).volume, evidence, opacity, threshold)
+
+
+def hideEvidence(table: Any) -> None:
+    """Give the slice views that show a result's evidence their earlier foreground back."""
+    evidence = result_nodes.resultOf(table).evidence
+    if evidence is not None:
+        hideOverlay(table.GetScene(), evidence)
+
+
+def firstImage(scene: Any) -> Any:
+    """The first volume of the scene that can be classified: no labels, no evidence. None where there is none."""
+    volumes = nodes.nodesOfClass(scene, "vtkMRMLScalarVolumeNode")
+    images = (v for v in volumes if v.GetClassName() == "vtkMRMLScalarVolumeNode" and not isEvidence(v))
+    return next(images, None)
+
+
+def bringIntoView(volumeNode: Any) -> None:
+    """Show a volume in the slice views if none shows it, so that its evidence is seen."""
+    views = nodes.nodesOfClass(volumeNode.GetScene(), "vtkMRMLSliceCompositeNode")
+    if all(view.GetBackgroundVolumeID() != volumeNode.GetID() for view in views):
+        for view in views:
+            view.SetBackgroundVolumeID(volumeNode.GetID())

@@ -1,0 +1,50 @@
+"""How the nodes of a result are marked, and by which attributes and reference roles they are found again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+PREFIX = "MedImgClassifier."
+
+BUNDLE = PREFIX + "Bundle"
+NOTICE = PREFIX + "Notice"
+INTENDED_USE = PREFIX + "IntendedUse"
+ROLE = PREFIX + "Role"
+
+MODALITY = PREFIX + "Modality"
+RESAMPLED = PREFIX + "Resampled"
+LARGEST_SHIFT_MM = PREFIX + "LargestShiftMm"
+
+LABEL = PREFIX + "Label"
+EVIDENCE_METHOD = PREFIX + "EvidenceMethod"
+NO_EVIDENCE = "none"
+
+PREVIOUS_FOREGROUND = PREFIX + "PreviousForeground"
+PREVIOUS_OPACITY = PREFIX + "PreviousOpacity"
+
+VOLUME_ROLE = PREFIX + "Volume"
+EVIDENCE_ROLE = PREFIX + "Evidence"
+SERIES_ROLE = PREFIX + "Series"
+CHART_ROLE = PREFIX + "Chart"
+PROVENANCE_ROLE = PREFIX + "Provenance"
+
+
+def nodesOfClass(scene: Any, className: str) -> list[Any]:
+    """All nodes of a class and its subclasses (GetNodesByClass would leak its collection)."""
+    return [scene.GetNthNodeByClass(n, className) for n in range(scene.GetNumberOfNodesByClass(className))]
+
+
+def bundleName(bundle: Mapping[str, str]) -> str:
+    """'id version' of a bundle: what tells one result of a volume from another."""
+    return f"{bundle['id']} {bundle['version']}"
+
+
+def signNode(node: Any, bundle: Mapping[str, str], role: str) -> None:
+    """Write on a node where it comes from, what it is for, and that it is not for diagnosis."""
+    from ..engine.result import NOTICE as noticeText
+
+    node.SetAttribute(BUNDLE, bundleName(bundle))
+    node.SetAttribute(NOTICE, noticeText)
+    node.SetAttribute(INTENDED_USE, bundle.get("intended_use", ""))
+    node.SetAttribute(ROLE, role)

@@ -1,0 +1,146 @@
+"""A classification as a table, a plot of probabilities over the slices, and its full record as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import vtk
+
+import slicer
+
+from .colors import PLOT_COLORS
+from .translation import _
+
+if TYPE_CHECKING:
+    from ..engine.result import Classification
+
+SLICE = "Slice"
+INSTANCE = "Instance"
+POSITION = "Position"
+LABEL = "Label"
+PROBABILITY = "Probability"
+
+
+def probabilityColumn(label: str) -> str:
+    """Name of the column that holds the probability of one label."""
+    return f"P({label})"
+
+
+class _Column(NamedTuple):
+    name: str
+    title: str
+    values: Sequence[Any]
+    array: Any  # an empty VTK array of the column's type
+    description: str = ""
+    unit: str = ""
+
+
+def addResultsTable(scene: Any, classification: Classification, name: str) -> Any:
+    """A locked vtkMRMLTableNode with a row a slice and typed columns.
+
+    Slice (K; the row where slices were resampled), Instance (where known), Position (mm along the patient
+    axis nearest to the slice normal, RAS), Label, Probability, and P(label) for each label. The classes are
+    left out where a finding refuses them.
+    """
+    table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+    columns = _placeColumns(classification)
+    if not classification.refused:
+        columns += _classColumns(classification)
+    for column in columns:
+        column.array.SetName(column.name)
+        for value in column.values:
+            column.array.InsertNextValue(value)
+        table.AddColumn(column.array)
+        table.SetColumnTitle(column.name, column.title)
+        table.SetColumnDescription(column.name, column.description)
+        table.SetColumnUnitLabel(column.name, column.unit)
+    table.SetUseColumnTitleAsColumnHeader(True)
+    table.SetDescription(classification.in_words())
+    table.SetLocked(True)
+    return table
+
+
+def _placeColumns(classification: Classification) -> list[_Column]:
+    slices = classification.slices
+    axis, letter = _patientAxis(classification)
+    positions = slices.centre_lps[:, axis] * (1 if letter == "S" else -1)
+    columns = [
+        _Column(
+            SLICE,
+            _("Slice"),
+            slices.native_k or range(len(slices)),
+            vtk.vtkIntArray(),
+            _("Index K in the volume") if slices.native_k else _("Index among the resampled slices"),
+        )
+    ]
+    if slices.instance_numbers:
+        columns.append(
+            _Column(INSTANCE, _("Instance"), slices.instance_numbers, vtk.vtkIntArray(), _("DICOM instance number"))
+        )
+    description = _("Centre of the slice along the patient axis {axis} (RAS)").format(axis=letter)
+    columns.append(_Column(POSITION, f"{letter} (mm)", positions.tolist(), vtk.vtkDoubleArray(), description, "mm"))
+    return columns
+
+
+def _patientAxis(classification: Classification) -> tuple[int, str]:
+    """(axis of LPS, its letter in RAS) nearest to the slice normals."""
+    import numpy as np
+
+    axis = int(np.abs(classification.slices.normal_lps).mean(axis=0).argmax())
+    return axis, "RAS"[axis]
+
+
+def _classColumns(classification: Classification) -> list[_Column]:
+    slices = classification.slices
+    labels = [label.name for label in classification.labels]
+    trust = _("calibrated") if classification.calibrated else _("uncalibrated")
+    columns = [
+        _Column(LABEL, _("Label"), [labels[best] for best in slices.best], vtk.vtkStringArray()),
+        _Column(PROBABILITY, _("Probability"), slices.probabilities.max(axis=1).tolist(), vtk.vtkDoubleArray(), trust),
+    ]
+    for n, label in enumerate(labels):
+        values = slices.probabilities[:, n].tolist()
+        columns.append(_Column(probabilityColumn(label), label, values, vtk.vtkDoubleArray(), trust))
+    return columns
+
+
+def addProbabilitySeries(scene: Any, classification: Classification, table: Any, name: str) -> tuple[list[Any], Any]:
+    """One plot series a label over the slices of the table, and the chart that shows them: (series, chart)."""
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", name)
+    series = []
+    for n, label in enumerate(classification.labels):
+        node = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", label.name)
+        node.SetAndObserveTableNodeID(table.GetID())
+        node.SetXColumnName(SLICE)
+        node.SetYColumnName(probabilityColumn(label.name))
+        node.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+        node.SetColor(*PLOT_COLORS[n % len(PLOT_COLORS)])
+        node.SetLineStyle(_lineStyle(n // len(PLOT_COLORS)))
+        node.SetLineWidth(2)
+        node.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
+        node.SetMarkerSize(5)
+        chart.AddAndObservePlotSeriesNodeID(node.GetID())
+        series.append(node)
+    trust = "" if classification.calibrated else " " + _("(uncalibrated)")
+    chart.SetTitle(classification.in_words())
+    chart.SetXAxisTitle(_("Slice"))
+    chart.SetYAxisTitle(_("Probability") + trust)
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(0, 1)
+    return series, chart
+
+
+def _lineStyle(turn: int) -> int:
+    """Colours come round again with another line."""
+    kinds = slicer.vtkMRMLPlotSeriesNode
+    return int((kinds.LineStyleSolid, kinds.LineStyleDash, kinds.LineStyleDot)[turn % 3])
+
+
+def addProvenance(scene: Any, classification: Classification, name: str) -> Any:
+    """A vtkMRMLTextNode that holds results.json and is stored as a file of its own."""
+    node = scene.AddNewNodeByClass("vtkMRMLTextNode", name)
+    node.SetText(json.dumps(classification.to_json(), ensure_ascii=False, allow_nan=False))
+    node.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
+    return node

@@ -1,0 +1,84 @@
+"""The client through which Slicer's panel and the command line reach inference.
+
+For now the engine runs in the caller's process. Only plain data crosses this interface (voxels and a folder in,
+stage names with fractions and a Classification out, a Refusal when it must not go on), so that a worker process can
+take the engine's place without a change on the caller's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..engine.errors import Refusal
+
+if TYPE_CHECKING:
+    from ..engine.classifier import Classifier
+    from ..engine.result import Classification
+    from ..engine.runtimes import Device, Precision
+    from ..engine.volume import Case, Volume
+
+Progress = Callable[[str, float], None]
+"""Called with the stage and its fraction done, 0..1; raising `Refusal("CANCELLED")` in it ends the run."""
+
+
+class Client:
+    """Classifies cases; keeps the last bundle warm, so that a second volume does not wait for loading.
+
+    A bundle is loaded (and its hashes checked) again when its manifest has changed on disk.
+    """
+
+    def __init__(self) -> None:
+        self._warm: tuple[tuple[object, ...], Classifier] | None = None
+
+    def classify(
+        self,
+        case: Case | Volume,
+        bundle: Path,
+        device: Device = "auto",
+        precision: Precision = "float32",
+        batch: int = 16,
+        progress: Progress | None = None,
+    ) -> Classification:
+        """The classification of a case (or of the one volume of a case) by a bundle. batch: slices at a time.
+
+        Raises Refusal: bundle or input refused, library or memory missing, cancelled.
+        """
+        return self._classifier(bundle, device, precision, batch).classify(case, progress)
+
+    def close(self) -> None:
+        """Let go of the bundle and the memory that it holds. The next `classify` loads it again."""
+        self._warm = None
+
+    def _classifier(self, bundle: Path, device: Device, precision: Precision, batch: int) -> Classifier:
+        key = (bundle.resolve(), _stamp(bundle), device, precision, batch)
+        if self._warm is None or self._warm[0] != key:
+            self._warm = None  # two bundles never stand in memory together
+            self._warm = (key, _load(bundle, device, precision, batch))
+        return self._warm[1]
+
+
+def _load(bundle: Path, device: Device, precision: Precision, batch: int) -> Classifier:
+    """A loaded, self-tested bundle. Slicer does not ship every library that this needs."""
+    try:
+        from ..engine import bundle as bundles
+        from ..engine.classifier import Classifier
+
+        return Classifier(bundles.load(bundle), device=device, precision=precision, batch=batch)
+    except ModuleNotFoundError as missing:
+        raise Refusal(
+            "RESOURCE_MISSING_LIBRARY",
+            library=missing.name,
+            purpose="classification",
+            command=f"pip install {missing.name}",
+        ) from missing
+
+
+def _stamp(bundle: Path) -> tuple[int, int] | None:
+    """What changes when a bundle is replaced; None where there is none (loading it says so)."""
+    try:
+        status = (bundle / "manifest.json").stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size

@@ -1,0 +1,273 @@
+"""Fitting: it learns, forgets nothing at a crash, sees only what it may see, and sees what inference sees."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from medimg_training import checkpoint
+from medimg_training.cache import PreparedSet
+from medimg_training.fit import FitResult, epoch_batches, fit, training_inputs
+from medimg_training.predict import predict_logits
+from medimg_training.recipe import Recipe
+from MedImgClassifierLib.engine.errors import Refusal
+from MedImgClassifierLib.engine.preprocess import InputSpec, Percentile, Window, intensity
+
+FIT, SELECT, EVALUATE = np.arange(60), np.arange(60, 75), np.arange(75, 96)
+MakeRecipe = Callable[..., Recipe]
+
+
+def noise(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    return images + random.normal(0, 5, images.shape).astype(np.float32)
+
+
+def same_weights(one: FitResult, other: FitResult) -> bool:
+    pairs = zip(one.module.state_dict().values(), other.module.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_in(epoch: int, batch: int, batches: int = 3) -> Callable[..., np.ndarray]:
+    """Augmentation that dies when it is asked for that batch."""
+    calls = iter(range(10_000))
+
+    def augment(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        if next(calls) == epoch * batches + batch:
+            raise KilledError
+        return noise(images, random)
+
+    return augment
+
+
+def test_a_tiny_set_is_learned(prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path) -> None:
+    result = fit(recipe(epochs=12, learning_rate=0.01), prepared, spec, FIT, SELECT, tmp_path)
+    logits = predict_logits(result.module, prepared, EVALUATE, spec, batch=8)
+    assert (logits.argmax(1) == prepared.labels[EVALUATE]).mean() >= 0.95
+    assert result.history[-1]["loss"] < 0.5 * result.history[0]["loss"]
+
+
+def test_the_brief_s_preset_is_sgd_with_momentum_at_a_constant_rate(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    sgd = recipe("sgd", epochs=2)
+    assert (sgd.optimizer, sgd.learning_rate, sgd.weight_decay, sgd.label_smoothing) == ("sgd", 0.001, 0.0, 0.0)
+    result = fit(sgd, prepared, spec, FIT, SELECT, tmp_path)
+    assert {entry["rate"] for entry in result.history} == {0.001}
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert {group["momentum"] for group in state["optimizer"]["param_groups"]} == {0.9}
+
+
+def test_adamw_warms_up_and_ends_at_zero(recipe: MakeRecipe) -> None:
+    rates = [recipe("adamw").rate(step, 100) for step in range(101)]
+    assert rates[0] < rates[4] == max(rates) == 0.001
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (1, 2), (2, 1)])
+@pytest.mark.parametrize("choices", [{}, {"ema_decay": 0.9, "images_per_class": 16}])
+def test_a_run_killed_anywhere_and_resumed_ends_with_the_same_bits(
+    prepared: PreparedSet,
+    spec: InputSpec,
+    recipe: MakeRecipe,
+    tmp_path: Path,
+    place: tuple[int, int],
+    choices: dict[str, Any],
+) -> None:
+    chosen = recipe(**choices)
+    whole = fit(chosen, prepared, spec, FIT, SELECT, tmp_path / "whole", noise)
+    with pytest.raises(KilledError):
+        fit(chosen, prepared, spec, FIT, SELECT, tmp_path / "killed", killed_in(*place))
+    resumed = fit(chosen, prepared, spec, FIT, SELECT, tmp_path / "killed", noise)
+    assert same_weights(whole, resumed)
+    timeless = [[{**entry, "seconds": 0} for entry in result.history] for result in (whole, resumed)]
+    assert timeless[0] == timeless[1]
+    lines = (tmp_path / "killed" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]
+
+
+def test_dropout_goes_on_where_it_stopped(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(name: str, labels: int, channels: int, **options: Any) -> torch.nn.Module:
+        nn = torch.nn
+        return nn.Sequential(nn.Flatten(), nn.Linear(256, 16), nn.Dropout(0.5), nn.Linear(16, labels))
+
+    monkeypatch.setattr("medimg_training.fit.build", build)
+    whole = fit(recipe(), prepared, spec, FIT, SELECT, tmp_path / "whole", noise)
+    with pytest.raises(KilledError):
+        fit(recipe(), prepared, spec, FIT, SELECT, tmp_path / "killed", killed_in(1, 1))
+    torch.manual_seed(99)
+    assert same_weights(whole, fit(recipe(), prepared, spec, FIT, SELECT, tmp_path / "killed", noise))
+
+
+@pytest.mark.parametrize("call", range(2, 9))
+def test_a_run_killed_while_saving_resumes_from_an_intact_checkpoint(
+    prepared: PreparedSet,
+    spec: InputSpec,
+    recipe: MakeRecipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: int,
+) -> None:
+    whole = fit(recipe(), prepared, spec, FIT, SELECT, tmp_path / "whole")
+    calls, rename = iter(range(1000)), os.replace
+
+    def dies(*paths: Any) -> None:
+        if next(calls) == call:
+            raise KilledError
+        rename(*paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dies)
+        with pytest.raises(KilledError):
+            fit(recipe(), prepared, spec, FIT, SELECT, tmp_path / "killed")
+    found = checkpoint.load(tmp_path / "killed", {})
+    assert found is not None
+    assert same_weights(whole, fit(recipe(), prepared, spec, FIT, SELECT, tmp_path / "killed"))
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = fit(recipe(), prepared, spec, FIT, SELECT, tmp_path)
+    current = tmp_path / "checkpoint.pt"
+    content = bytearray(current.read_bytes())
+    content[len(content) // 2] ^= 1
+    current.write_bytes(content)
+    assert same_weights(whole, fit(recipe(), prepared, spec, FIT, SELECT, tmp_path))
+    assert "damaged" in caplog.text
+
+
+def test_a_folder_with_only_damaged_checkpoints_is_refused(tmp_path: Path) -> None:
+    for name in (checkpoint.CURRENT, checkpoint.PREVIOUS):
+        (tmp_path / name).write_bytes(b"x" * 100)
+    with pytest.raises(Refusal, match="damaged") as refused:
+        checkpoint.load(tmp_path, {})
+    assert refused.value.code == "DATA_CHECKPOINT"
+
+
+def test_a_checkpoint_of_another_recipe_data_or_input_is_refused(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    fit(recipe(epochs=1), prepared, spec, FIT, SELECT, tmp_path)
+    other_data = replace(prepared, images=prepared.images + 1)
+    other_spec = replace(spec, intensity=(Percentile(0, 100),))
+    for what, arguments in {
+        "recipe": (recipe(epochs=2), prepared, spec),
+        "data": (recipe(epochs=1), other_data, spec),
+        "input": (recipe(epochs=1), prepared, other_spec),
+    }.items():
+        with pytest.raises(Refusal, match=f"another {what}") as refused:
+            fit(*arguments, FIT, SELECT, tmp_path)
+        assert refused.value.code == "DATA_CHECKPOINT"
+
+
+def test_poisoned_evaluate_and_select_images_change_nothing_that_is_fitted(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    poisoned = replace(prepared, images=prepared.images.copy(), labels=prepared.labels.copy())
+    poisoned.images[SELECT] = poisoned.images[EVALUATE[0]] * -7
+    poisoned.images[EVALUATE] = np.nan
+    poisoned.labels[EVALUATE] = 0
+    clean = fit(recipe(class_weights="balanced"), prepared, spec, FIT, SELECT, tmp_path / "clean")
+    dirty = fit(recipe(class_weights="balanced"), poisoned, spec, FIT, SELECT, tmp_path / "dirty")
+    assert same_weights(clean, dirty)
+    assert clean.made_with == dirty.made_with
+
+
+@pytest.mark.parametrize("units", [("arbitrary",) * 96, ("HU", "arbitrary") * 48])
+def test_without_augmentation_the_training_tensor_is_the_inference_tensor_bit_for_bit(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, units: tuple[str, ...]
+) -> None:
+    prepared = replace(prepared, units=units)
+    spec = replace(spec, intensity=(Window(100, 150, units="HU"), *spec.intensity))
+    rows = np.array([5, 2, 80, 41])
+    trained = training_inputs(recipe(), prepared, spec, rows, None, epoch=3, batch=1)
+    alone = np.concatenate([intensity(prepared.images[[n]], spec, units[n]) for n in rows])
+    assert trained.dtype == np.float32
+    assert np.array_equal(trained, alone)
+
+
+def test_augmentation_depends_on_seed_epoch_and_batch_alone(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe
+) -> None:
+    def made(seed: int, epoch: int, batch: int) -> bytes:
+        return training_inputs(recipe(seed=seed), prepared, spec, FIT[:4], noise, epoch, batch).tobytes()
+
+    assert made(1, 2, 3) == made(1, 2, 3)
+    assert len({made(1, 2, 3), made(0, 2, 3), made(1, 0, 3), made(1, 2, 0)}) == 4
+    before = prepared.images.copy()
+    training_inputs(recipe(), prepared, spec, FIT[:4], lambda images, random: np.multiply(images, 0, out=images), 0, 0)
+    assert np.array_equal(prepared.images, before)
+
+
+def test_an_epoch_shows_every_image_once_or_a_number_of_each_class(recipe: MakeRecipe) -> None:
+    labels = np.array([0] * 50 + [1] * 4)
+    plain = np.concatenate(epoch_batches(recipe(batch=9), labels, np.arange(54), 0))
+    assert sorted(plain) == list(range(54))
+    even = np.concatenate(epoch_batches(recipe(batch=10, images_per_class=10), labels, np.arange(54), 0))
+    assert list(np.bincount(labels[even])) == [10, 10]
+    assert set(even[labels[even] == 1]) == {50, 51, 52, 53}
+    assert {len(b) for b in epoch_batches(recipe(batch=16), labels, np.arange(54), 0)} == {16}
+
+
+def test_the_average_of_the_weights_is_what_is_returned(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    plain = fit(recipe(), prepared, spec, FIT, SELECT, tmp_path / "plain")
+    averaged = fit(recipe(ema_decay=0.99), prepared, spec, FIT, SELECT, tmp_path / "averaged")
+    state = torch.load(tmp_path / "averaged" / "checkpoint.pt", weights_only=True)
+    last, mean = state["module"]["head.weight"], averaged.module.state_dict()["head.weight"]
+    assert torch.equal(last, plain.module.state_dict()["head.weight"])  # averaging does not disturb training
+    assert not torch.equal(last, mean)
+    assert (last - mean).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("amp", ["bfloat16", "float16"])
+def test_reduced_precision_trains_float32_weights(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path, amp: str
+) -> None:
+    result = fit(recipe(epochs=2, amp=amp), prepared, spec, FIT, SELECT, tmp_path)
+    assert {p.dtype for p in result.module.parameters()} == {torch.float32}
+    assert result.history[1]["loss"] < result.history[0]["loss"]
+
+
+def test_a_class_without_images_and_a_diverging_loss_are_refused(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    with pytest.raises(Refusal, match="class high") as refused:
+        fit(recipe(), prepared, spec, FIT[prepared.labels[FIT] < 2], SELECT, tmp_path)
+    assert refused.value.code == "DATA_SPLIT"
+    with pytest.raises(Refusal) as refused:
+        fit(recipe("sgd", learning_rate=1e30), prepared, spec, FIT, SELECT, tmp_path)
+    assert refused.value.code == "DATA_DIVERGED"
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_ctrl_c_leaves_the_last_full_epoch(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    calls = iter(range(1000))
+
+    def interrupted(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        if next(calls) == 5:
+            raise KeyboardInterrupt
+        return images
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe(), prepared, spec, FIT, SELECT, tmp_path, interrupted)
+    found = checkpoint.load(tmp_path, {})
+    assert found is not None
+    assert found[0]["epoch"] == 1

@@ -1,0 +1,144 @@
+"""`medimg train`: from a manifest to a bundle that the engine loads and that answers alike."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medimg_training import cli, fit
+from medimg_training.cli import add_commands
+from medimg_training.split import read_evaluate_log
+from MedImgClassifierLib.engine import bundle
+from MedImgClassifierLib.engine.classifier import Classifier
+from MedImgClassifierLib.engine.errors import Refusal
+from MedImgClassifierLib.engine.reading import read_volume
+from MedImgClassifierLib.engine.volume import Case
+
+MakeManifest = Callable[..., Path]
+
+
+def medimg(*words: str | Path) -> int:
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers())
+    parsed = parser.parse_args([str(word) for word in words])
+    return int(parsed.run(parsed))
+
+
+def train(manifest: Path, out: Path, *more: str) -> int:
+    tiny = "--size 16 --network narrow_resnet --preset adamw --learning-rate 0.01 --epochs 2 --batch 16 --device cpu"
+    return medimg("train", manifest, "--out", out, *tiny.split(), *more)
+
+
+def test_a_manifest_becomes_a_bundle_that_answers_as_in_training(
+    png_manifest: MakeManifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, out = png_manifest(144), tmp_path / "out"
+    assert train(manifest, out, "--split-column", "--name", "bars", "--ema-decay", "0.5") == 0
+    assert "| balanced accuracy | all |" in capsys.readouterr().out
+    loaded = bundle.load(out / "bars-0.1.0")
+    assert [label.name for label in loaded.labels] == ["low", "middle", "high"]
+    assert loaded.manifest["training"]["origin"]["kind"] == "random"
+    assert loaded.manifest["evaluation"][0]["figures"]["n"] == 48
+    assert "balanced accuracy" in loaded.card
+    assert "Research use only, not for diagnosis" in loaded.card
+    classifier = Classifier(loaded, "cpu")
+    with (out / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 48
+    for row in rows[:3]:
+        alone = classifier.classify(Case.of(read_volume(manifest.parent / f"{row['sample'][1:]}.png")))
+        logits = [float(row[f"logit.{name}"]) for name in ("low", "middle", "high")]
+        assert alone.slices.logits[0] == pytest.approx(logits, abs=1e-4)
+    assert [entry["purpose"] for entry in read_evaluate_log(out / "split.json")] == ["figures of medimg train"]
+
+
+def test_the_same_command_again_changes_nothing_but_the_log(png_manifest: MakeManifest, tmp_path: Path) -> None:
+    manifest, out = png_manifest(), tmp_path / "out"
+    for _ in range(2):
+        train(manifest, out, "--seed", "4")
+        weights = (out / "my-model-0.1.0" / "weights.safetensors").read_bytes()
+    history = (out / "fit" / "history.jsonl").read_text().splitlines()
+    assert len(history) == 2
+    assert len(read_evaluate_log(out / "split.json")) == 2
+    assert (out / "my-model-0.1.0" / "weights.safetensors").read_bytes() == weights
+    split = json.loads((out / "split.json").read_text())["folds"][0]
+    assert split["fit"] and split["select"] and split["evaluate"]
+
+
+def test_another_recipe_in_the_same_folder_is_refused(png_manifest: MakeManifest, tmp_path: Path) -> None:
+    manifest, out = png_manifest(), tmp_path / "out"
+    train(manifest, out)
+    with pytest.raises(Refusal) as refused:
+        train(manifest, out, "--label-smoothing", "0.1")
+    assert refused.value.code == "DATA_CHECKPOINT"
+
+
+def test_ctrl_c_says_how_to_go_on(png_manifest: MakeManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, out = png_manifest(), tmp_path / "out"
+    inputs, calls = fit.training_inputs, iter(range(1000))
+
+    def interrupted(*arguments: Any) -> np.ndarray:
+        if next(calls) == 4:
+            raise KeyboardInterrupt
+        return inputs(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "training_inputs", interrupted)
+        with pytest.raises(Refusal) as refused:
+            train(manifest, out)
+    assert refused.value.code == "CANCELLED_TRAINING"
+    assert refused.value.exit_status == 6
+    assert not (out / "my-model-0.1.0").exists()
+    assert train(manifest, out) == 0
+
+
+def test_an_input_specification_from_a_file_is_used(png_manifest: MakeManifest, tmp_path: Path) -> None:
+    wanted = {
+        "level": "slice",
+        "plane": "native",
+        "channels": [{"name": "image", "modality": [], "units": []}],
+        "geometry": [{"op": "resize", "rows": 12, "columns": 10}],
+        "intensity": [{"op": "zscore", "mean": 100.0, "std": 50.0, "scope": "fixed", "units": ""}],
+    }
+    (tmp_path / "input.json").write_text(json.dumps(wanted))
+    train(png_manifest(), tmp_path / "out", "--input", str(tmp_path / "input.json"), "--split-column")
+    assert bundle.load(tmp_path / "out" / "my-model-0.1.0").spec.to_json() == wanted
+    (tmp_path / "input.json").write_text("{}")
+    with pytest.raises(Refusal) as refused:
+        train(png_manifest(), tmp_path / "other", "--input", str(tmp_path / "input.json"))
+    assert refused.value.code == "DATA_MANIFEST"
+
+
+@pytest.mark.parametrize(
+    "words", ["--epochs 0", "--name Bad_Name", "--bundle-version 1", "--ema-decay 1", "--learning-rate -1", "--seed -1"]
+)
+def test_a_choice_that_cannot_be_is_refused_before_anything_is_done(
+    png_manifest: MakeManifest, tmp_path: Path, words: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train(png_manifest(), tmp_path / "out", *words.split())
+    assert stopped.value.code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_cannot_be_is_refused(png_manifest: MakeManifest) -> None:
+    manifest = png_manifest()
+    with pytest.raises(Refusal) as refused:
+        train(manifest, manifest / "out")
+    assert refused.value.code == "USAGE_OUTPUT_NOT_WRITABLE"
+
+
+def test_the_verb_is_offered_without_loading_torch_or_scikit_learn() -> None:
+    heavy = "{'torch', 'sklearn'} & {*sys.modules}"
+    code = f"import sys; sys.path[:0] = {sys.path!r}; import {cli.__name__}; print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

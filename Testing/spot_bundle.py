@@ -1,0 +1,109 @@
+"""A bundle made by hand whose answer is known: class 'bright' where a slice has a bright spot, evidence on the spot.
+
+A narrow ResNet whose convolutions pass the image through one channel: the last map is the image averaged over cells,
+so that the evidence for 'bright' peaks in the cell that holds the brightest place. Tests follow it through the
+results, the scene and the pictures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from MedImgClassifierLib.engine import bundle, selftest
+from MedImgClassifierLib.engine.heads import LinearHead
+from MedImgClassifierLib.engine.networks import REGISTRY, build
+from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Orient, Pad, Resize, Window
+from MedImgClassifierLib.engine.result import Code, Label
+from MedImgClassifierLib.engine.runtimes import TorchRuntime
+from MedImgClassifierLib.engine.volume import Volume
+
+LABELS = (Label("dark"), Label("bright", Code("99TEST", "1", "Bright spot")))
+SPEC = InputSpec((ChannelSpec("image"),), (Orient(), Pad(), Resize(64, 64)), (Window(500, 1000),))
+OPTIONS = {"widths": [4, 4, 4, 4], "blocks": [1, 1, 1, 1]}
+CELL_PIXELS = 8  # of the 64 x 64 input
+
+STACKS = ("axial", "sagittal", "coronal", "oblique", "flipped", "tilted")
+
+
+def write(folder: Path, **changes: object) -> Path:
+    """Write the bundle to `folder`; changes: manifest keys to set otherwise."""
+    network = build("narrow_resnet", len(LABELS), 1, **OPTIONS)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.zero_()
+            if name.endswith("1.weight"):  # batch norms pass their input on
+                parameter.fill_(1)
+        network.body[0][0].weight[0, 0, 1, 1] = 1  # the stem lets the image into channel 0, shortcuts keep it
+        network.head.weight[1, 0] = 1000
+        network.head.bias[0] = 1
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    head = LinearHead(weights["head.weight"], weights["head.bias"])
+    runtime = TorchRuntime("narrow_resnet", OPTIONS, weights, len(LABELS), 1, "cpu")
+    identity = {
+        "id": folder.name,
+        "version": "1.0.0",
+        "title": "Bright spot",
+        "intended_use": "Tests.",
+        "out_of_scope": ["anything else"],
+        "licence": "Apache-2.0",
+        "credits": [],
+        "known_limits": [],
+    }
+    return bundle.write(
+        folder,
+        identity={**identity, **changes},
+        labels=LABELS,
+        spec=SPEC,
+        network="narrow_resnet",
+        network_options=OPTIONS,
+        weights=weights,
+        selftest=selftest.make(SPEC, runtime, head, REGISTRY["narrow_resnet"], "arbitrary"),
+        selftest_units="arbitrary",
+        card="# Bright spot\n",
+        training={},
+        evaluation=[],
+    )
+
+
+def stack_with_spot(kind: str) -> tuple[Volume, np.ndarray, int]:
+    """A volume of one of STACKS with one bright spot: (volume, the spot's LPS place [3], its slice)."""
+    rows, columns, count = 90, 120, 9
+    spacing, step = (1.5, 1.2), 4.0
+    axes = {
+        "axial": ((1, 0, 0), (0, 1, 0)),
+        "sagittal": ((0, 1, 0), (0, 0, -1)),
+        "coronal": ((1, 0, 0), (0, 0, -1)),
+        "oblique": (_unit((1, 0.3, 0.1)), _unit((-0.3, 1, 0.4))),
+        "flipped": ((-1, 0, 0), (0, 1, 0)),
+        "tilted": ((1, 0, 0), _unit((0, 1, -0.3))),
+    }[kind]
+    across = np.array(axes[0], float)
+    down = np.array(axes[1], float)
+    down = _unit(down - across * (across @ down))
+    normal = np.cross(across, down)
+    positions = np.arange(count) * step
+    if kind == "tilted":
+        positions = np.concatenate([np.arange(5) * 3.0, 12 + np.arange(1, 5) * 6.0])
+        steps = positions[:, None] * np.array([0.0, 0.0, 1.0]) / normal[2]
+    else:
+        steps = positions[:, None] * normal
+    origins = np.array([-80.0, -60.0, 10.0]) + steps
+    k, j, i = 6, 25, 84
+    voxels = np.zeros((count, rows, columns), np.int16)
+    voxels[k, j - 4 : j + 5, i - 4 : i + 5] = 1000
+    volume = Volume(voxels, across, down, spacing, origins, modality="MR")
+    place = volume.slice_to_lps(k) @ np.array([i, j, 1.0])
+    return volume, place, k
+
+
+def cell_size_mm(volume: Volume) -> float:
+    """Edge of one network cell in the patient."""
+    rows, columns = volume.voxels.shape[1:]
+    return max(rows, columns) * max(volume.spacing_mm) / 64 * CELL_PIXELS
+
+
+def _unit(vector: tuple[float, ...] | np.ndarray) -> np.ndarray:
+    return np.asarray(vector, float) / np.linalg.norm(vector)

@@ -1,0 +1,1 @@
+"""Training and evaluation of classifiers: manifest -> split -> cache -> fit -> figures -> bundle."""

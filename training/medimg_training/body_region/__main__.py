@@ -1,0 +1,154 @@
+"""Make the bundle `body-region`, step by step; each step goes on from what the one before left in --work.
+
+python -m medimg_training.body_region develop --archives DIR   train and look at development data only
+python -m medimg_training.body_region release --archives DIR   the same, then read the final data and write the
+                                                               bundle and docs/models/body-region.md's tables
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from MedImgClassifierLib.engine.bundle import load
+from MedImgClassifierLib.engine.classifier import Classifier
+from MedImgClassifierLib.engine.errors import Refusal
+
+from ..cache import PreparedSet, prepare
+from ..datasets.manifest import Manifest
+from ..export import export
+from ..fit import FitResult, fit
+from ..recipe import Recipe
+from ..split import Fold, log_evaluation, split_from_column
+from . import card, looks
+from .data import build_manifest
+from .recipe import AUGMENT, IDENTITY, LABELS, RECIPE, SPEC
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m medimg_training.body_region", description=__doc__)
+    parser.add_argument("step", choices=("develop", "release"))
+    parser.add_argument("--archives", type=Path, required=True, help="folder with mednist64.zip, ixi_t1_2p5mm.zip, ...")
+    parser.add_argument("--work", type=Path, default=Path("build/body-region"))
+    parser.add_argument("--models", type=Path, default=Path("MedImgClassifier/Resources/Models"))
+    parser.add_argument("--tables", type=Path, default=Path("docs/models/body-region-figures.md"))
+    parser.add_argument("--epochs", type=int, default=RECIPE.epochs, help="fewer, for a trial")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    try:
+        _Making(arguments).run()
+    except Refusal as refusal:
+        print(refusal.message(), file=sys.stderr)
+        return refusal.exit_status
+    return 0
+
+
+class _Making:
+    """One making of the bundle: the data, the fitted network and what was measured."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.work: Path = arguments.work
+        self.recipe: Recipe = replace(RECIPE, epochs=arguments.epochs)
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.images = self.work / "images"
+        self.images.mkdir(exist_ok=True)
+        manifest = Manifest.read(build_manifest(arguments.archives, self.images))
+        split = split_from_column(manifest)
+        split.write(self.work / "split.json")
+        self.fold: Fold = split.folds[0]
+        self.prepared: PreparedSet = prepare(manifest, manifest.rows, SPEC, self.work / "cache", progress=True)
+
+    def run(self) -> None:
+        fit_rows = self.prepared.of_groups(self.fold.fit)
+        result = fit(
+            self.recipe, self.prepared, SPEC, fit_rows, fit_rows[:0], self.work / "fit", AUGMENT, progress=True
+        )
+        trial = self._export(self.work / "bundles", result, {}, "# body-region, before its figures\n")
+        classifier = Classifier(load(trial), "cpu")
+        figures: dict[str, Any] = {"development": self._development(result, classifier)}
+        print(json.dumps(_shares(figures), indent=1))
+        if self.arguments.step == "release":
+            figures["final"] = self._final(result, classifier)
+            text = card.tables(figures)
+            self.arguments.tables.write_text(text, encoding="utf-8")
+            made = self._export(self.arguments.models, result, figures, card.model_card(IDENTITY, text))
+            print(f"wrote {made} and {self.arguments.tables}")
+
+    def _development(self, result: FitResult, classifier: Classifier) -> dict[str, Any]:
+        rows = self.prepared.of_groups(self.fold.select)
+        volumes = looks.development_volumes(self.arguments.archives, self.images)
+        return {
+            "val": looks.split_figures(result.module, self.prepared, rows, SPEC, background=True),
+            "val_background_removed": looks.split_figures(result.module, self.prepared, rows, SPEC, background=False),
+            "planes": looks.plane_recalls(result.module, self.prepared, self._brain(rows), SPEC),
+            "volumes": {v.name: looks.volume_counts(classifier, [v]) for v in volumes},
+        }
+
+    def _final(self, result: FitResult, classifier: Classifier) -> dict[str, Any]:
+        log_evaluation(self.work / "split.json", "release of body-region", self.recipe.sha256)
+        rows, fit_rows = self.prepared.of_groups(self.fold.evaluate), self.prepared.of_groups(self.fold.fit)
+        head = looks.final_head_ct(self.arguments.archives, self.images)
+        brains = looks.final_brain_mr(self.arguments.archives, self.images)
+        heads = {"in HU (the bundle's window)": looks.volume_counts(classifier, head)}
+        for name, window in looks.CT_WINDOWS.items():
+            heads[f"exported, {name}"] = looks.volume_counts(classifier, head, looks.windowed(*window))
+        return {
+            "test": looks.split_figures(result.module, self.prepared, rows, SPEC, background=True),
+            "test_background_removed": looks.split_figures(result.module, self.prepared, rows, SPEC, background=False),
+            "mednist_test": self._mednist(result, rows, background=True),
+            "mednist_test_background_removed": self._mednist(result, rows, background=False),
+            "planes": looks.plane_recalls(result.module, self.prepared, self._brain(rows), SPEC),
+            "ct_head_ge_tilt": heads,
+            "mr_sequence3d": {name: looks.volume_counts(classifier, volumes) for name, volumes in brains.items()},
+            "border_probe": looks.border_probe(self.prepared, fit_rows, rows, SPEC, AUGMENT),
+        }
+
+    def _mednist(self, result: FitResult, rows: Any, *, background: bool) -> Any:
+        own = rows[self.prepared.labels[rows] != self.prepared.classes.index("BrainMR")]
+        return looks.split_figures(result.module, self.prepared, own, SPEC, background=background)
+
+    def _brain(self, rows: Any) -> Any:
+        return rows[self.prepared.labels[rows] == self.prepared.classes.index("BrainMR")]
+
+    def _export(self, folder: Path, result: FitResult, figures: dict[str, Any], text: str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        evaluation = {
+            f"{part} {name}": value
+            for part, values in figures.items()
+            for name, value in values.items()
+            if hasattr(value, "to_json")
+        }
+        return export(
+            folder / str(IDENTITY["id"]),
+            result,
+            SPEC,
+            LABELS,
+            identity=IDENTITY,
+            units="HU",
+            card=text,
+            evaluation=evaluation,
+            data={role: len(getattr(self.fold, role)) for role in ("fit", "select", "evaluate")},
+            extra_files={"LICENSE.txt": card.LICENCE_NOTE.encode()},
+        )
+
+
+def _shares(value: Any) -> Any:
+    """Figures cut down to what a look needs."""
+    if hasattr(value, "confusion"):
+        confusion = [str(list(row)) for row in value.confusion]
+        return {"balanced accuracy": value.of("balanced accuracy").value, "confusion": confusion}
+    if isinstance(value, dict):
+        return {key: _shares(item) for key, item in value.items()}
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
