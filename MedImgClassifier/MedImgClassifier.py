@@ -10,15 +10,14 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import slicer
 import vtk
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLTableNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import *
 from slicer.util import VTKObservationMixin
-
-import slicer
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLTableNode
 
 
 class MedImgClassifier(ScriptedLoadableModule):

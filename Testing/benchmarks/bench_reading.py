@@ -6,11 +6,8 @@ ratios of the rounds. The loop decodes with whatever decoders pydicom finds (the
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ import pydicom
 import SimpleITK
 from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRLittleEndian
+from timing import Row, alternate, ratio, show
 
 from MedImgClassifierLib.engine.reading import read_volume
 
@@ -30,8 +28,6 @@ SERIES = (
     ("JPEG lossless", 30, "JPEG", 4.0),
     ("JPEG 2000", 30, "JPEG2000", 1.7),
 )
-
-Row = tuple[str, str, float, str]
 
 
 def run() -> list[Row]:
@@ -53,7 +49,10 @@ def write_series(folder: Path, count: int, compressor: str) -> None:
     series_uid = pydicom.uid.generate_uid()
     for n, k in enumerate(rng.permutation(count)):
         inside = x**2 + (1.2 * y) ** 2 < 0.6 + 0.2 * np.sin(3 * k / count)
-        hu = np.where(inside, 40 + 300 * (x**2 + y**2 > 0.5), -1000) + rng.normal(0, 12, x.shape)
+        hu = np.where(inside, 40 + 300 * (x**2 + y**2 > 0.5), -1000) + np.where(inside, 12, 4) * rng.normal(
+            size=x.shape
+        )
+        hu[x**2 + y**2 > 1] = -1024  # scanners pad what lies outside the circle they reconstruct
         image = SimpleITK.GetImageFromArray(hu.astype(np.int16)[None])
         # GDCM stores HU + 1024 when told of the rescale
         for tag, value in (("0008|0060", "CT"), ("0028|1052", "-1024"), ("0028|1053", "1")):
@@ -110,30 +109,15 @@ def _compare(name: str, folder: Path, count: int, goal: float) -> list[Row]:
         return [(f"DICOM series, {name}", "", float("nan"), f"skipped: pydicom has no decoder ({str(error)[:60]}...)")]
     if not np.array_equal(expected, read_here(folder)):
         raise AssertionError(f"{name}: the two ways read different voxels")
-    loop, here = [], []
-    for _ in range(ROUNDS):
-        loop.append(_seconds(pydicom_loop, folder))
-        here.append(_seconds(read_here, folder))
-    ratio = statistics.median(a / b for a, b in zip(loop, here, strict=True))
+    taken = alternate({"loop": lambda: pydicom_loop(folder), "here": lambda: read_here(folder)}, ROUNDS)
+    loop, here = taken["loop"], taken["here"]
     per_slice = 1e3 / count
     remark = (
         f"goal {goal}; {statistics.median(here) * per_slice:.2f} ms a slice against "
         f"{statistics.median(loop) * per_slice:.2f}, {count} slices {ROWS}x{COLUMNS}"
     )
-    return [(f"DICOM series, {name}, against pydicom's loop", "x", ratio, remark)]
-
-
-def _seconds(read: Callable[[Path], object], folder: Path) -> float:
-    start = time.perf_counter()
-    read(folder)
-    return time.perf_counter() - start
-
-
-def main() -> None:
-    print(f"Reading DICOM series: {os.cpu_count()} cores, median of {ROUNDS} alternating rounds, files in page cache")
-    for what, unit, value, remark in run():
-        print(f"  {what:52s} {value:6.2f} {unit:2s} ({remark})")
+    return [(f"DICOM series, {name}, against pydicom's loop", "x", ratio(loop, here), remark)]
 
 
 if __name__ == "__main__":
-    main()
+    show("Reading DICOM series, files in page cache", run())

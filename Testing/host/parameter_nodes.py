@@ -12,9 +12,8 @@ from typing import Any
 
 import ctk
 import qt
-import vtk
-
 import slicer
+import vtk
 
 PROPERTY = "SlicerParameterName"
 

@@ -7,7 +7,6 @@ import unittest
 from typing import Any
 
 import qt
-
 import slicer
 
 __all__ = [

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
-
-import slicer
 
 
 class ctkCollapsibleButton(QtWidgets.QWidget):

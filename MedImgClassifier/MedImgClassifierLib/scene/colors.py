@@ -38,7 +38,7 @@ def evidenceColorNode(scene: Any) -> Any:
         return node
     node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", EVIDENCE_COLORS)
     node.SetTypeToUser()
-    node.SetHideFromEditors(False)  # hidden colour nodes are not saved
+    node.SetHideFromEditors(False)  # the reader may want it for a colour legend
     colors = _interpolated()
     node.SetNumberOfColors(len(colors))
     for index, (red, green, blue) in enumerate(colors):

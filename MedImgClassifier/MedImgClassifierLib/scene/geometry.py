@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import vtk
-
 import slicer
+import vtk
 
 if TYPE_CHECKING:
     from ..engine.volume import Floats, Volume

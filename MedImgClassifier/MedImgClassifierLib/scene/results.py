@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import vtk
-
 import slicer
+import vtk
 
 from .colors import PLOT_COLORS
 from .translation import _

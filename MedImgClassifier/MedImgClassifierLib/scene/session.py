@@ -5,9 +5,8 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
-import vtk
-
 import slicer
+import vtk
 
 SLICE_VIEWS = {
     "Red": ("R", "Axial", (0.953, 0.290, 0.196)),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import vtk
-
 import slicer
+import vtk
 
 from . import nodes
 from .geometry import rasFromLps, vtkMatrixFromArray, worldGeometry

@@ -111,6 +111,7 @@ def bundles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
 def host(module: ModuleType, bundles: dict[str, Path]) -> Iterator[SimpleNamespace]:
     """Panel, its logic with a fake client, the scene and a Red slice view. Fails on an exception in a slot."""
     import slicer
+
     from host import application, pythonqt
 
     slicer.mrmlScene.Clear(True)

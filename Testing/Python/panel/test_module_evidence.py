@@ -20,7 +20,6 @@ def foreground(host: SimpleNamespace) -> Any:
 
 def brightest_corner(host: SimpleNamespace) -> tuple[int, ...]:
     import numpy as np
-
     import slicer
 
     cells = slicer.util.arrayFromVolume(foreground(host))

@@ -52,7 +52,6 @@ def test_module_describes_itself(module: ModuleType) -> None:
 
 def test_sample_data_has_an_address_and_the_checksum_of_what_lies_there(module: ModuleType) -> None:
     import SampleData
-
     import slicer
 
     SampleData.SampleDataLogic.sources.clear()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-import slicer
 from example_results import CELL_PIXELS
 from MedImgClassifierLib.engine.volume import Volume
 from MedImgClassifierLib.scene.colors import findEvidenceColorNode

@@ -58,6 +58,10 @@ class Table(SceneOfOneVolume):
         row = [table.GetTable().GetValue(SPOT_K, n).ToString() for n in range(5)]
         self.assertEqual(row[:4], ["6", "107", "64", "spot"])
         self.assertAlmostEqual(float(row[4]), self.classification.slices.probabilities[SPOT_K, 0], places=4)
+        for n, name in enumerate(("P(spot)", "P(nothing)")):
+            column = table.GetTable().GetColumnByName(name)
+            values = [column.GetValue(k) for k in range(table.GetNumberOfRows())]
+            np.testing.assert_allclose(values, self.classification.slices.probabilities[:, n])
         self.assertTrue(table.GetLocked())
 
     def test_position_is_along_the_patient_axis_of_the_slices_in_ras(self):

@@ -10,15 +10,14 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
-from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import numpy as np
+import vtk
 
 from example_results import exampleClassification, exampleVolume, spotLps
 from MedImgClassifierLib.engine.errors import Refusal
-from MedImgClassifierLib.scene import saving
 from MedImgClassifierLib.scene.saving import readScene, writeResultScene, writeScene
 from MedImgClassifierLib.scene.session import createScene
 from scene_checks import offsetInCells, pixelLps
@@ -147,9 +146,18 @@ class SavedScene(unittest.TestCase):
     def test_failed_writing_is_refused_and_keeps_the_earlier_file(self):
         _volume, path = self.write("axial")
         before = path.read_bytes()
-        failing = mock.patch.object(saving, "_captured", return_value=(False, "disk full"))
-        with failing, self.assertRaisesRegex(Refusal, r"USAGE_OUTPUT_NOT_WRITABLE.*scene\.mrb.*disk full"):
-            writeScene(createScene(), path)
+        here = Path.cwd()
+
+        def fail(_path):
+            os.chdir(self.folder)  # MRML stays in its packing folder when it fails
+            vtk.vtkOutputWindow.GetInstance().DisplayErrorText("disk full")
+            return False
+
+        scene = createScene()
+        scene.WriteToMRB = fail
+        with self.assertRaisesRegex(Refusal, r"USAGE_OUTPUT_NOT_WRITABLE.*scene\.mrb.*disk full"):
+            writeScene(scene, path)
+        self.assertEqual(Path.cwd(), here)
         self.assertEqual(path.read_bytes(), before)
         self.assertEqual([p.name for p in self.folder.iterdir()], ["scene.mrb"])
 
@@ -164,7 +172,7 @@ class SavedScene(unittest.TestCase):
         _volume, path = self.write("axial")
         (self.folder / "cut.mrb").write_bytes(path.read_bytes()[:-100])
         spoilt = bytearray(path.read_bytes())
-        spoilt[60:400] = bytes(340)
+        spoilt[:400] = bytes(400)
         (self.folder / "spoilt.mrb").write_bytes(spoilt)
         for name in ("text.mrb", "cut.mrb", "spoilt.mrb"):
             with self.subTest(name), self.assertRaisesRegex(Refusal, "INPUT_NOT_AN_IMAGE"):

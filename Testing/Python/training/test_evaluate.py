@@ -67,6 +67,20 @@ def test_tied_answers_count_half_in_the_interval_too() -> None:
         assert (figure.interval.low + figure.interval.high) / 2 == pytest.approx(figure.value, abs=0.02)
 
 
+def test_averages_are_bootstrapped_with_their_own_statistic() -> None:
+    logits, labels, groups = answers(n=600, groups=200)
+    logits[:, 0] += 2  # so that precision, recall and F1 differ
+    figures = evaluate(logits, labels, groups, CLASSES)
+    values = []
+    for name in ("balanced accuracy", "macro precision", "macro F1", "macro AUC"):
+        figure = figures.of(name)
+        assert figure.value is not None
+        assert figure.interval is not None
+        values.append(figure.value)
+        assert (figure.interval.low + figure.interval.high) / 2 == pytest.approx(figure.value, abs=0.015)
+    assert min(abs(a - b) for n, a in enumerate(values) for b in values[:n]) > 0.02
+
+
 def test_the_same_patients_give_wider_intervals_than_as_many_independent_images() -> None:
     random = np.random.default_rng(6)
     labels = np.arange(400) % 2
