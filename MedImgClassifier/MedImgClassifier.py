@@ -312,10 +312,11 @@ class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
     def bundles(self):
         """Installed models: folders by name; empty where none is installed."""
         from MedImgClassifierLib import resources
+        from MedImgClassifierLib.engine.errors import Refusal
 
         try:
             return resources.bundles()
-        except FileNotFoundError:
+        except Refusal:
             logging.warning("MedImgClassifier: no model is installed")
             return {}
 

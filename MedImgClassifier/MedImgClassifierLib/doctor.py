@@ -65,7 +65,7 @@ def _bundles() -> list[str]:
 
     try:
         shipped = resources.bundles()
-    except FileNotFoundError as missing:
+    except Refusal as missing:
         return [f"bundles: {missing}"]
     lines = ["bundles:"]
     for name, path in shipped.items():

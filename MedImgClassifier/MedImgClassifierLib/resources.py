@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from .engine.errors import Refusal
+
 _PACKAGE = Path(__file__).resolve().parent
 _ROOTS = (_PACKAGE / "_resources", _PACKAGE.parent / "Resources")
 
@@ -15,7 +17,7 @@ _ROOTS = (_PACKAGE / "_resources", _PACKAGE.parent / "Resources")
 def path(name: str) -> Path:
     """Absolute path of a shipped file or folder, e.g. 'Models/body-region' or 'Schemas/bundle.schema.json'.
 
-    Raises ValueError when the name leaves the resources, FileNotFoundError when nothing of that name is there.
+    Raises ValueError when the name leaves the resources, Refusal(RESOURCE_NOT_INSTALLED) when it is not there.
     """
     parts = PurePosixPath(name)
     if parts.is_absolute() or ".." in parts.parts or "\\" in name:
@@ -24,10 +26,10 @@ def path(name: str) -> Path:
         if (root / parts).exists():
             return root / parts
     places = " and ".join(str(root) for root in _ROOTS)
-    raise FileNotFoundError(f"MedImgClassifier is installed without '{name}' (looked in {places}); install it again")
+    raise Refusal("RESOURCE_NOT_INSTALLED", name=name, places=places)
 
 
 def bundles() -> dict[str, Path]:
-    """Shipped bundle folders by name, in alphabetical order. Raises FileNotFoundError when none is shipped."""
+    """Shipped bundle folders by name, in alphabetical order. Raises Refusal(RESOURCE_NOT_INSTALLED)."""
     manifests = sorted(path("Models").glob("*/manifest.json"))
     return {manifest.parent.name: manifest.parent for manifest in manifests}

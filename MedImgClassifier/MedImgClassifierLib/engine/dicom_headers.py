@@ -1,7 +1,7 @@
 """What the headers of DICOM files say: one `ImageHeader` per file that holds an image.
 
-Elements are taken raw from pydicom's element generator, because building a data set of a file costs more than
-reading its voxels. Names, ids and dates of patients are never looked at.
+Elements are taken raw, because building pydicom's data set of a file costs more than reading its voxels.
+Names, ids and dates of patients are never looked at.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import io
 import math
 import os
 import re
+import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ IMPLICIT, DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", 
 NATIVE = frozenset({IMPLICIT, "1.2.840.10008.1.2.1", DEFLATED, BIG_ENDIAN})
 UNDEFINED_LENGTH = 0xFFFFFFFF
 
+_Order = Literal["little", "big"]
+_ORDER: dict[str, _Order] = {BIG_ENDIAN: "big"}
+_EXPLICIT, _LENGTH = struct.Struct("<HH2sH"), struct.Struct("<L")
 _INFLATED_LIMIT = 1 << 30  # one image; more is a decompression bomb
 _PIXEL_DATA = 0x7FE00010
 _BEFORE_PIXELS = 0x7FE00008  # float pixel data, double float pixel data, pixel data
@@ -61,7 +65,10 @@ _TAGS = {
     "rescale_type": 0x00281054,
     "lossy": 0x00282110,
 }
-_WANTED = list(_TAGS.values())
+_WANTED = frozenset(_TAGS.values())
+_FRONT = 1 << 16  # bytes of a file that nearly always hold its header
+_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +131,11 @@ def read_header(path: Path) -> ImageHeader | None:
     Raises INPUT_NOT_AN_IMAGE for a damaged header, INPUT_TRUNCATED for an image without its voxels.
     """
     with path.open("rb") as file:
-        if file.read(132)[128:] != b"DICM":
+        front = file.read(_FRONT)
+        if front[128:132] != b"DICM":
             return None
         try:
-            return _read_header(path, file)
+            return _read_header(path, file, front)
         except Refusal:
             raise
         except Exception as error:  # whatever the parser trips over, the file is damaged
@@ -160,25 +168,57 @@ def _file_meta(file: BinaryIO) -> dict[int, bytes]:
     return _raw_values(data_element_generator(file, False, True, past))
 
 
-def _read_header(path: Path, file: BinaryIO) -> ImageHeader | None:
-    meta = _file_meta(file)
+def _walked(front: bytes, at: int, implicit: bool, stop: int) -> tuple[dict[int, bytes], int] | None:
+    """Wanted elements from byte `at` up to tag `stop`, and where that lies; None where it is not that simple.
+
+    Several times faster than pydicom's generator, which decides whatever this leaves open: big-endian data,
+    lengths and VRs that are not plain, and headers larger than the front of the file.
+    """
+    values: dict[int, bytes] = {}
+    while at + 12 <= len(front):
+        group, element, vr, length = _EXPLICIT.unpack_from(front, at)
+        tag = group << 16 | element
+        if tag >= stop:
+            return values, at
+        value = at + 8
+        if implicit:
+            length = _LENGTH.unpack_from(front, at + 4)[0]
+        elif vr in _LONG_VRS:
+            length = _LENGTH.unpack_from(front, at + 8)[0]
+            value = at + 12
+        elif vr not in _SHORT_VRS:
+            return None
+        if length == UNDEFINED_LENGTH:
+            return None
+        at = value + length
+        if tag in _WANTED or group == 2:
+            values[tag] = front[value:at]
+    return None
+
+
+def _read_header(path: Path, file: BinaryIO, front: bytes) -> ImageHeader | None:
+    walked = _walked(front, 132, False, 0x00030000)
+    if walked is None:
+        file.seek(132)
+        walked = _file_meta(file), file.tell()
+    meta, start = walked
     syntax = meta.get(0x00020010, b"").decode("ascii").rstrip("\0 ")
     if not re.fullmatch(r"[0-9.]{1,64}", syntax):
         raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason="no transfer syntax")
     if syntax == DEFLATED:
-        file = open_data_set(path, syntax)
-    implicit, little = syntax == IMPLICIT, syntax != BIG_ENDIAN
-
-    def at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
-        return int.__ge__(tag, _BEFORE_PIXELS)  # the plain comparison: pydicom's tags compare slowly
-
-    found = data_element_generator(file, implicit, little, at_pixels, specific_tags=_WANTED)
-    elements = _Elements(_raw_values(found), "little" if little else "big")
+        file, front, start = open_data_set(path, syntax), b"", 0
+    implicit, order = syntax == IMPLICIT, _ORDER.get(syntax, "little")
+    walked = _walked(front, start, implicit, _BEFORE_PIXELS) if order == "little" else None
+    if walked is None:
+        file.seek(start)
+        found = data_element_generator(file, implicit, order == "little", _at_pixels, specific_tags=[*_WANTED])
+        walked = _raw_values(found), file.tell()
+    elements = _Elements(walked[0], order)
+    file.seek(walked[1])
     first = file.read(8 if implicit else 12)
     if len(first) < 8:
         _check_never_had_pixels(path, meta, elements)
         return None
-    order = elements.order
     tag = int.from_bytes(first[:2], order) << 16 | int.from_bytes(first[2:4], order)
     if tag != _PIXEL_DATA:
         reason = "floating-point pixel data" if tag <= 0x7FE00009 else "no pixel data"
@@ -196,10 +236,14 @@ def _check_never_had_pixels(path: Path, meta: dict[int, bytes], elements: _Eleme
         raise Refusal("INPUT_TRUNCATED", path=path, expected=size or ">0", found=0)
 
 
+def _at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
+    return int.__ge__(tag, _BEFORE_PIXELS)  # the plain comparison: pydicom's tags compare slowly
+
+
 class _Elements:
     """Raw element values by tag, decoded on demand."""
 
-    def __init__(self, values: dict[int, bytes], order: Literal["little", "big"]) -> None:
+    def __init__(self, values: dict[int, bytes], order: _Order) -> None:
         self.values = values
         self.order = order
 

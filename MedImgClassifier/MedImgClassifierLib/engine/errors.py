@@ -197,6 +197,12 @@ _CATALOGUE = {
         "未安装 {library}，而{purpose}需要它",
         "请安装：{command}",
     ),
+    "RESOURCE_NOT_INSTALLED": _Text(
+        "MedImgClassifier is installed without '{name}' (looked in {places})",
+        "install it again",
+        "安装的 MedImgClassifier 缺少“{name}”（已查找：{places}）",
+        "请重新安装",
+    ),
     "RESOURCE_MEMORY": _Text(
         "not enough memory on {device} ({reason})",
         "use a smaller --batch, or --device cpu",

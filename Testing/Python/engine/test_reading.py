@@ -190,6 +190,23 @@ def test_compressed_slices_keep_hu_whatever_the_decoder_does_with_the_header(
     assert [note.split(":")[0] for note in v.source.notes] == (["MONOCHROME1"] if photometric == "MONOCHROME1" else [])
 
 
+def test_headers_that_only_pydicom_can_walk_read_alike(ct_folder: Path, stack: Stack) -> None:
+    for path, oddity in zip(
+        sorted(ct_folder.iterdir()), ("sequence", "large", "neither", "sequence", "large"), strict=True
+    ):
+        data = pydicom.dcmread(path)
+        if oddity == "sequence":
+            data.ReferencedImageSequence = [pydicom.Dataset()]
+            data["ReferencedImageSequence"].is_undefined_length = True
+            data.ReferencedImageSequence[0].ReferencedSOPInstanceUID = "1.2.3"
+        if oddity == "large":
+            data.private_block(0x0009, "TEST", create=True).add_new(1, "OB", bytes(100_000))
+        data.save_as(path)
+    v = read_volume(ct_folder)
+    assert np.array_equal(v.voxels, stack - 1024)
+    assert v.source.sop_instance_uids == tuple(f"1.2.3.4.{k}" for k in range(1, 6))
+
+
 def test_no_scratch_file_stays_behind(ct_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()

@@ -105,9 +105,10 @@ def test_panel_without_any_model_says_what_to_do(
 ) -> None:
     from host import application
     from MedImgClassifierLib import resources
+    from MedImgClassifierLib.engine.errors import Refusal
 
     def none_shipped() -> dict[str, Path]:
-        raise FileNotFoundError("no Models")
+        raise Refusal("RESOURCE_NOT_INSTALLED", name="Models", places="nowhere")
 
     for none in (dict, none_shipped):
         monkeypatch.setattr(resources, "bundles", none)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from MedImgClassifierLib import resources
+from MedImgClassifierLib.engine.errors import Refusal
 
 
 @pytest.fixture
@@ -43,9 +44,9 @@ def test_folder_without_manifest_is_no_bundle(installed: dict[str, Path]) -> Non
 
 
 def test_missing_file_is_named_with_the_places_searched(installed: dict[str, Path]) -> None:
-    with pytest.raises(FileNotFoundError, match=r"Schemas/none\.json.*_resources"):
+    with pytest.raises(Refusal, match=r"Schemas/none\.json.*_resources"):
         resources.path("Schemas/none.json")
-    with pytest.raises(FileNotFoundError, match="Models"):
+    with pytest.raises(Refusal, match="Models"):
         resources.bundles()
 
 
