@@ -213,11 +213,11 @@ def _tensors(path: Path, files: Mapping[str, bytes], name: str, network: str) ->
     from safetensors import SafetensorError
     from safetensors.numpy import load as load_tensors
 
+    if name not in files:
+        raise Refusal("BUNDLE_MANIFEST", path=path, where=name, reason="the file is not in the bundle")
     try:
         tensors: dict[str, NDArray[Any]] = load_tensors(files[name])
-    except KeyError:
-        raise Refusal("BUNDLE_MANIFEST", path=path, where=name, reason="the file is not in the bundle") from None
-    except SafetensorError as damaged:
+    except (SafetensorError, KeyError) as damaged:  # KeyError: a kind of number that numpy has not
         raise Refusal("BUNDLE_WEIGHTS", path=path, network=network, reason=f"{name}: {damaged}") from None
     for key, tensor in tensors.items():
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():

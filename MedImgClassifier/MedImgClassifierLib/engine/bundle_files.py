@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*){0,2
 
 def read(path: Path) -> dict[str, bytes]:
     """All files of the bundle by name. Raises Refusal(BUNDLE_NOT_FOUND, BUNDLE_CHANGED)."""
-    if path.is_dir():
-        return _read_folder(path)
-    if not path.exists():
-        raise Refusal("BUNDLE_NOT_FOUND", path=path, reason="it does not exist")
-    if not zipfile.is_zipfile(path):
-        raise Refusal("BUNDLE_NOT_FOUND", path=path, reason="it is neither a folder nor a zip")
-    return _read_zip(path)
+    try:
+        if path.is_dir():
+            return _read_folder(path)
+        if not path.exists():
+            raise Refusal("BUNDLE_NOT_FOUND", path=path, reason="it does not exist")
+        if not zipfile.is_zipfile(path):
+            raise Refusal("BUNDLE_NOT_FOUND", path=path, reason="it is neither a folder nor a zip")
+        return _read_zip(path)
+    except OSError as failed:
+        raise Refusal("BUNDLE_NOT_FOUND", path=path, reason=f"it cannot be read ({failed.strerror})") from None
 
 
 def _read_folder(folder: Path) -> dict[str, bytes]:
@@ -60,13 +65,14 @@ def _read_zip(path: Path) -> dict[str, bytes]:
                 if info.is_dir():
                     continue
                 link = (info.external_attr >> 16) & 0o170000 == 0o120000
-                if link or info.filename in found or info.file_size > MAX_RATIO * max(info.compress_size, 1):
+                plain = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not link
+                if not plain or info.filename in found or info.file_size > MAX_RATIO * max(info.compress_size, 1):
                     raise Refusal("BUNDLE_CHANGED", path=path, reason=f"'{info.filename}' may not be in a bundle's zip")
                 total += info.file_size
                 _check_entry(path, info.filename, len(found) + 1, total, info.file_size)
                 with archive.open(info) as member:  # a header may understate the size: read no further than it says
                     found[info.filename] = member.read(info.file_size)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as bad:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, UnicodeError) as bad:
         raise Refusal("BUNDLE_CHANGED", path=path, reason=f"the zip cannot be read ({bad})") from None
     if MANIFEST not in found:
         raise Refusal("BUNDLE_NOT_FOUND", path=path, reason=f"it holds no {MANIFEST} at its top")
@@ -98,11 +104,22 @@ def describe(content: bytes) -> dict[str, Any]:
 
 
 def parse_json(content: bytes) -> Any:
-    """JSON without duplicate keys and without NaN or Infinity. Raises ValueError (too deep a nesting included)."""
+    """JSON without duplicate keys, whose numbers are finite doubles and whose text can be printed.
+
+    Raises ValueError (too deep a nesting included).
+    """
     try:
-        return json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        document = json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_finite,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
+        json.dumps(document, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    return document
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,5 +129,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)

@@ -14,8 +14,8 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from MedImgClassifierLib.engine.dicom_headers import ImageHeader, open_data_set
-from MedImgClassifierLib.engine.errors import Refusal
+from .dicom_headers import ImageHeader, open_data_set
+from .errors import Refusal
 
 _JPEG = "1.2.840.10008.1.2.4."
 _RLE = "1.2.840.10008.1.2.5"

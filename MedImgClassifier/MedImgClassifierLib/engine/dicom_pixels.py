@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
-from MedImgClassifierLib.engine.dicom_decoding import DECODED, compressed_frame, decoded, stored_kind
-from MedImgClassifierLib.engine.dicom_headers import (
+from .dicom_decoding import DECODED, compressed_frame, decoded, stored_kind
+from .dicom_headers import (
     BIG_ENDIAN,
     DEFLATED,
     NATIVE,
     ImageHeader,
     open_data_set,
 )
-from MedImgClassifierLib.engine.errors import Refusal
+from .errors import Refusal
 
 _INT16 = np.iinfo(np.int16)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from MedImgClassifierLib.engine.dicom_headers import ImageHeader, headers_in, read_header
-from MedImgClassifierLib.engine.dicom_pixels import read_voxels
-from MedImgClassifierLib.engine.errors import Refusal
-from MedImgClassifierLib.engine.volume import Floats, Source, Volume
+from .dicom_headers import ImageHeader, headers_in, read_header
+from .dicom_pixels import read_voxels
+from .errors import Refusal
+from .volume import Floats, Source, Volume
 
 _SAME_PLACE_MM = 0.01
 _SAME_DIRECTION = 1e-3

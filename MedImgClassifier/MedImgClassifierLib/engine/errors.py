@@ -42,9 +42,9 @@ _CATALOGUE = {
     "USAGE_PRECISION_REFUSED": _Text(
         "{precision} on {device} does not agree with the bundle's self-test "
         "(|d probability| {difference:.2g}, allowed {allowed:.2g})",
-        "use --precision float32 or auto",
+        "use --precision float32",
         "{device} 上的 {precision} 与模型包自检不一致（概率差 {difference:.2g}，允许 {allowed:.2g}）",
-        "请使用 --precision float32 或 auto",
+        "请使用 --precision float32",
     ),
     # --- what was to be classified
     "INPUT_NOT_FOUND": _Text(

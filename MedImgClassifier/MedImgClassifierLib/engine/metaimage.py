@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from MedImgClassifierLib.engine.errors import Refusal
-from MedImgClassifierLib.engine.volume import Floats, Source, Volume
-from MedImgClassifierLib.engine.voxel_values import (
+from .errors import Refusal
+from .volume import Floats, Source, Volume
+from .voxel_values import (
     MODALITIES,
     inflated,
     kept_voxels,

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from MedImgClassifierLib.engine.errors import Refusal
-from MedImgClassifierLib.engine.volume import Floats, Source, Volume
-from MedImgClassifierLib.engine.voxel_values import inflated, kept_voxels, raw_voxels, stacked_volume, volume_shape
+from .errors import Refusal
+from .volume import Floats, Source, Volume
+from .voxel_values import inflated, kept_voxels, raw_voxels, stacked_volume, volume_shape
 
 _KINDS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _COLOUR = {128: 3, 2304: 4}

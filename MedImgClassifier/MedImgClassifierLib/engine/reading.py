@@ -27,14 +27,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from MedImgClassifierLib.engine.dicom_headers import is_dicom
-from MedImgClassifierLib.engine.dicom_series import SeriesSummary, list_series, read_dicom_file, read_dicom_folder
-from MedImgClassifierLib.engine.errors import Refusal
-from MedImgClassifierLib.engine.metaimage import read_metaimage
-from MedImgClassifierLib.engine.nifti import read_nifti
-from MedImgClassifierLib.engine.nrrd import read_nrrd
-from MedImgClassifierLib.engine.volume import Source, Volume
-from MedImgClassifierLib.engine.voxel_values import kept_voxels, stacked_volume
+from .dicom_headers import is_dicom
+from .dicom_series import SeriesSummary, list_series, read_dicom_file, read_dicom_folder
+from .errors import Refusal
+from .metaimage import read_metaimage
+from .nifti import read_nifti
+from .nrrd import read_nrrd
+from .volume import Source, Volume
+from .voxel_values import kept_voxels, stacked_volume
 
 __all__ = ["SeriesSummary", "list_series", "read_volume"]
 

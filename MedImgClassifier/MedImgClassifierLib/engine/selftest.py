@@ -54,7 +54,7 @@ def replay(bundle: Bundle, runtime: Runtime) -> float:
             raise Refusal("BUNDLE_SELFTEST", path=bundle.path, reason=f"|d input| {off:.2g}")
         logits = bundle.head.decide(runtime.encode(inputs, maps=False).features)
         difference = np.abs(logits - expected["logits"])
-    except (KeyError, ValueError) as wrong:
+    except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as wrong:  # tensors of other shapes
         raise Refusal("BUNDLE_SELFTEST", path=bundle.path, reason=f"it cannot be replayed: {wrong}") from None
     ours, theirs = probabilities(logits), probabilities(expected["logits"].astype(np.float64))
     moved = float(np.abs(ours - theirs).max())

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from MedImgClassifierLib.engine.errors import Refusal
-from MedImgClassifierLib.engine.volume import Floats, Source, Volume
+from .errors import Refusal
+from .volume import Floats, Source, Volume
 
 MODALITIES = frozenset({"CT", "MR", "PT", "NM", "CR", "DX", "MG", "XA", "RF", "US"})
 _INT16 = np.iinfo(np.int16)
