@@ -7,6 +7,7 @@ full disk leaves the output folder as it was.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -36,7 +37,7 @@ def classify_to_folder(
     """Classify a file or DICOM folder and write results.json, results.csv, overlay.png and, where slicer-core is
     installed, scene.mrb into `out`. Prints the table. Raises Refusal and leaves nothing behind then.
     """
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not out.is_dir():  # unlike Path.exists, False for a name that is too long
         raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=out, reason="it is a file")
     with tqdm(total=100, desc="read", leave=False, bar_format="{desc:10s} {bar} {percentage:3.0f}%") as bar:
 
@@ -71,12 +72,37 @@ def _write(out: Path, volume: Volume, result: Classification) -> list[Path]:
             from .scene.saving import writeResultScene
 
             writeResultScene(staging / "scene.mrb", volume, result)
-        out.mkdir(exist_ok=True)
-        return [made.replace(out / made.name) for made in sorted(staging.iterdir())]
+        return _moved_into_place(staging, out)
     except OSError as failed:
         raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=out, reason=failed.strerror or failed) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _moved_into_place(staging: Path, out: Path) -> list[Path]:
+    """Move the made files into `out`. If one cannot be moved (open in another program, say), all are taken back."""
+    made, earlier, new_folder = sorted(staging.iterdir()), staging / "earlier", not out.exists()
+    earlier.mkdir()
+    out.mkdir(exist_ok=True)
+    touched: list[Path] = []
+    try:
+        for file in made:
+            target = out / file.name
+            if target.is_dir():
+                raise OSError(f"{file.name} there is a folder")
+            if target.exists():
+                target.replace(earlier / file.name)
+            touched.append(target)
+            file.replace(target)
+    except BaseException:
+        for target in touched:
+            target.unlink(missing_ok=True)
+            if (earlier / target.name).exists():
+                (earlier / target.name).replace(target)
+        if new_folder:
+            out.rmdir()
+        raise
+    return touched
 
 
 def _scene_is_installed() -> bool:

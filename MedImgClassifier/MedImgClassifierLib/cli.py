@@ -20,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(parsed.run(parsed) or 0)
     except KeyboardInterrupt:
         refusal = Refusal("CANCELLED")
+    except MemoryError as full:
+        refusal = Refusal("RESOURCE_MEMORY", device="cpu", reason=str(full) or "of this computer")
     except Refusal as raised:
         refusal = raised
     print(refusal.message(_language()), file=sys.stderr)
@@ -138,7 +140,7 @@ def bundle_path(name: str) -> Path:
     shipped = resources.bundles()
     if name in shipped:
         return shipped[name]
-    if Path(name).exists():
+    if os.path.exists(name):  # unlike Path.exists, False for a name that no file system takes
         return Path(name)
     raise Refusal("USAGE_BUNDLE_UNKNOWN", name=name, known=", ".join(shipped) or "none")
 

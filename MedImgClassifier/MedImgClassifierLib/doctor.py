@@ -51,7 +51,10 @@ def _devices() -> list[str]:
         return ["device: none, nothing can be classified without torch"]
     from .engine.runtimes import available_devices
 
-    present = available_devices()
+    try:
+        present = available_devices()
+    except Exception as broken:  # a library of torch that is missing or of another version shows as anything
+        return [f"device: none, torch is installed but does not work ({type(broken).__name__}: {broken})"]
     why = {
         "cuda": "torch sees a CUDA GPU",
         "mps": "torch sees Apple's Metal GPU and no CUDA GPU",
@@ -72,6 +75,6 @@ def _bundles() -> list[str]:
         try:
             bundle = load(path)
             lines.append(f"  ok       {name} {bundle.manifest['version']} ({path})")
-        except Refusal as refusal:
+        except (Refusal, ImportError) as refusal:
             lines.append(f"  refused  {name}: {refusal}")
     return lines if shipped else ["bundles: none"]

@@ -3,12 +3,18 @@
 Every image is brought to 0..1 of its own range, changed, and brought back, so that nothing here depends on units or
 on the label. It answers the ways in which images of one class can give themselves away by their source: grey offset
 and window (`_tone`), sharpness and sampling (`_resolution`), compression (`_degrade`), framing (`_affine`).
+
+What an image may look like elsewhere depends on its modality: CT values are calibrated, so that only the window
+varies; MR contrast is arbitrary, so that tissues may swap their greys (`remap`) and coils brighten or darken the
+surface (`surface`).
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +28,8 @@ Images = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StrongAugment:
-    """Ranges of the changes; probabilities are per image. Call: images [B, 1, H, W] and a generator -> images."""
+    """Ranges of the changes; probabilities are per image. Call: images [B, 1, H, W], their DICOM modalities (''
+    where unknown: treated as MR, the least certain) and a generator -> images."""
 
     rotation_degrees: float = 25.0
     zoom: tuple[float, float] = (0.65, 1.5)
@@ -30,21 +37,21 @@ class StrongAugment:
     shift: float = 0.12
     flip: float = 0.5
     gamma: float = 2.5
-    remap: float = 0.3
-    surface: tuple[float, float] = (-1.0, 3.0)
+    remap: float = 0.5
+    surface: tuple[float, float] = (-4.0, 3.0)
     noise: float = 0.06
     offset: float = 0.5
     jpeg_quality: tuple[int, int] = (50, 96)
     size: tuple[float, float] = (0.6, 1.0)
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+    def __call__(self, images: Images, modalities: Sequence[str], rng: np.random.Generator) -> Images:
         low = images.min(axis=(2, 3), keepdims=True)
         span = np.maximum(images.max(axis=(2, 3), keepdims=True) - low, 1e-6)
         unit = (images - low) / span
         unit = np.stack([remove_background(image) if rng.random() < 0.5 else image for image in unit])
         x = torch.from_numpy(unit)
         x = self._affine(x, rng)
-        x = self._tone(x, rng)
+        x = self._tone(x, np.array([modality in ("MR", "") for modality in modalities]), rng)
         x = self._resolution(x, rng)
         x = x + torch.from_numpy(rng.normal(size=x.shape).astype(np.float32)) * _each(rng, x, 0, self.noise, 0.5)
         x = self._cut(x, rng)
@@ -67,8 +74,8 @@ class StrongAugment:
         fill = torch.where(_each(rng, x, 0, 1, 1.0) < 0.5, border.median(dim=-1).values[..., None, None], fill * 0)
         return F.grid_sample(x - fill, grid, align_corners=False) + fill
 
-    def _tone(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        """Window, gamma, a slow bias field, now and then a remapped contrast, and a grey offset."""
+    def _tone(self, x: Tensor, is_mr: NDArray[np.bool_], rng: np.random.Generator) -> Tensor:
+        """Window, gamma, a slow bias field, for MR another contrast and a coil's surface gain, and a grey offset."""
         cut_low, cut_high = _each(rng, x, 0, 0.12, 0.3), 1 - _each(rng, x, 0, 0.35, 0.3)
         x = ((x - cut_low) / (cut_high - cut_low)).clamp(0, 1)
         gamma = torch.exp(_each(rng, x, -np.log(self.gamma), np.log(self.gamma), 1.0))
@@ -76,17 +83,18 @@ class StrongAugment:
         field = torch.from_numpy(rng.normal(size=(len(x), 1, 3, 3)).astype(np.float32))
         field = F.interpolate(field, x.shape[2:], mode="bicubic", align_corners=True)
         x = x * torch.exp(0.35 * field * (_each(rng, x, 0, 1, 1.0) < 0.4))
-        x = self._surface(x, rng)
+        x = self._surface(x, is_mr, rng)
         curve = np.concatenate([np.zeros((len(x), 1)), rng.random((len(x), 5))], axis=1).astype(np.float32)
         remapped = _piecewise(x.clamp(0, 1), torch.from_numpy(curve))
-        x = torch.where(_each(rng, x, 0, 1, 1.0) < self.remap, remapped, x)
+        x = torch.where(_each(rng, x, 1, 1, self.remap * is_mr) > 0, remapped, x)
         offset = _each(rng, x, 0, self.offset, 0.4)
         return offset + (1 - offset) * x.clamp(0, 1)
 
-    def _surface(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        """Receive coils brighten what is near the surface: a gain that grows where half of the neighbourhood is air."""
+    def _surface(self, x: Tensor, is_mr: NDArray[np.bool_], rng: np.random.Generator) -> Tensor:
+        """A gain that depends on how much of the neighbourhood is air: receive coils brighten what is near the surface,
+        fat suppression and masks darken it."""
         inside = F.avg_pool2d((x > 0.1).float(), 13, stride=1, padding=6, count_include_pad=False)
-        gained = x * torch.exp(_each(rng, x, *self.surface, 0.5) * (1 - inside))
+        gained = x * torch.exp(_each(rng, x, *self.surface, 0.5 * is_mr) * (1 - inside))
         return gained / gained.amax(dim=(2, 3), keepdim=True).clamp(min=1)
 
     def _resolution(self, x: Tensor, rng: np.random.Generator) -> Tensor:
@@ -135,7 +143,9 @@ def remove_background(image: Images) -> Images:
     return np.asarray(np.where(image > mode + near / 3, image - mode, 0) + low, np.float32)
 
 
-def _each(rng: np.random.Generator, x: Tensor, low: float, high: float, probability: float) -> Tensor:
+def _each(
+    rng: np.random.Generator, x: Tensor, low: float, high: float, probability: float | NDArray[np.floating[Any]]
+) -> Tensor:
     """[B, 1, 1, 1] uniform in low..high for a share of the images, 0 for the others."""
     values = rng.uniform(low, high, len(x)) * (rng.random(len(x)) < probability)
     return torch.from_numpy(values.astype(np.float32))[:, None, None, None]

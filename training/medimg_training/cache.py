@@ -28,7 +28,7 @@ from .datasets.manifest import Manifest, Row
 
 Images = NDArray[np.float32]
 Indices = NDArray[np.int64]
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PreparedSet:
     images   float32 [n, C, H, W], memory-mapped, in the units of the source
     labels   [n] index into classes, -1 where unlabelled
     samples  [n] sample of the manifest;  slices [n] slice of that sample;  groups [n] its group
-    units    [n] 'HU', 'arbitrary', ...
+    units    [n] 'HU', 'arbitrary', ...;  modalities [n] the manifest's column `modality`, else the file's, '' unknown
     """
 
     images: Images
@@ -48,6 +48,7 @@ class PreparedSet:
     slices: tuple[int, ...]
     groups: tuple[str, ...]
     units: tuple[str, ...]
+    modalities: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -121,7 +122,14 @@ def sorted_slices(volume: Volume) -> Volume:
 
 def _write(manifest: Manifest, rows: Sequence[Row], spec: InputSpec, path: Path, progress: bool) -> dict[str, Any]:
     """Stream the images into a file of raw float32; what is known of them is returned."""
-    known: dict[str, list[Any]] = {"labels": [], "samples": [], "slices": [], "groups": [], "units": []}
+    known: dict[str, list[Any]] = {
+        "labels": [],
+        "samples": [],
+        "slices": [],
+        "groups": [],
+        "units": [],
+        "modalities": [],
+    }
     shape: tuple[int, ...] = ()
     with path.open("wb") as file:
         for row, volume in tqdm(_volumes(rows, spec), "prepare", len(rows), disable=not progress, unit="sample"):
@@ -139,6 +147,7 @@ def _write(manifest: Manifest, rows: Sequence[Row], spec: InputSpec, path: Path,
             for name, value in (("labels", label), ("samples", row.sample), ("groups", row.group)):
                 known[name] += [value] * (stop - first)
             known["units"] += [done.units] * (stop - first)
+            known["modalities"] += [row.covariates.get("modality", volume.modality)] * (stop - first)
             known["slices"] += range(first, stop)
     return {**known, "classes": manifest.classes, "shape": (len(known["labels"]), *shape)}
 
@@ -154,7 +163,10 @@ def _volumes(rows: Sequence[Row], spec: InputSpec) -> Iterator[tuple[Row, Volume
 
 def _key(manifest: Manifest, rows: Sequence[Row], spec: InputSpec) -> str:
     """Changes with the rows, their files (size and time) and the geometry, not with the intensity operations."""
-    files = [(str(r.path), r.sample, r.group, r.label, r.plane, r.slice_from, r.slice_to) for r in rows]
+    files = [
+        (str(r.path), r.sample, r.group, r.label, r.plane, r.slice_from, r.slice_to, r.covariates.get("modality"))
+        for r in rows
+    ]
     states = [sorted((f.stat().st_size, f.stat().st_mtime_ns) for f in _files(r.path)) for r in rows]
     wanted = spec.to_json()
     content = [FORMAT, manifest.classes, files, states, wanted["geometry"], wanted["plane"]]
@@ -174,4 +186,5 @@ def _opened(folder: Path, about: dict[str, Any]) -> PreparedSet:
         slices=tuple(about["slices"]),
         groups=tuple(about["groups"]),
         units=tuple(about["units"]),
+        modalities=tuple(about["modalities"]),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from copy import deepcopy
@@ -35,8 +35,8 @@ from .predict import predict_logits
 from .pretrained import Origin, start_from
 from .recipe import Recipe
 
-Augment = Callable[[Images, np.random.Generator], Images]
-"""(images [B, C, H, W] after geometry, generator) -> images of the same shape and units."""
+Augment = Callable[[Images, Sequence[str], np.random.Generator], Images]
+"""(images [B, C, H, W] after geometry, their modalities, generator) -> images of the same shape and units."""
 
 T = TypeVar("T")
 
@@ -147,7 +147,8 @@ def training_inputs(
     images = np.array(prepared.images[rows], np.float32)
     if augment is not None:
         random = np.random.default_rng([recipe.seed, 1, epoch, batch])
-        images = np.ascontiguousarray(augment(images, random), np.float32)
+        modalities = [prepared.modalities[n] for n in rows]
+        images = np.ascontiguousarray(augment(images, modalities, random), np.float32)
     return prepared.inputs(rows, spec, images)
 
 

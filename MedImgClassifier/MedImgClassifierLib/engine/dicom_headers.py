@@ -115,8 +115,13 @@ def is_dicom(path: Path) -> bool:
 
 def headers_in(folder: Path) -> Iterator[ImageHeader]:
     """The images in a folder and below, in order of path. Links to folders are not followed; files that are
-    not DICOM, and DICOM objects without an image (structured reports, DICOMDIR), are passed over."""
-    for place, folders, names in os.walk(folder):
+    not DICOM, and DICOM objects without an image (structured reports, DICOMDIR), are passed over. Raises OSError
+    for a folder that cannot be opened: its slices would be missing."""
+
+    def unreadable(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=unreadable):
         folders.sort()
         for name in sorted(names):
             path = Path(place, name)

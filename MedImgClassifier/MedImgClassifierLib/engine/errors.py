@@ -238,7 +238,8 @@ class Refusal(Exception):
         text = _CATALOGUE[self.code]
         what, advice = (text.what_zh, text.advice_zh) if language == "zh" else text[:2]
         line = f"error[{self.code}]: {what.format(**self.facts)}; {advice.format(**self.facts)}"
-        return " ".join(line.split())
+        # file names, series descriptions and labels come from outside: none may move the cursor of a terminal
+        return " ".join("".join(c if c.isprintable() else " " for c in line).split())
 
     @property
     def exit_status(self) -> int:

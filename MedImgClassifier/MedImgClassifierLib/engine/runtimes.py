@@ -4,6 +4,7 @@ are made from the features in numpy (heads.py), on every runtime alike.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -75,7 +76,10 @@ class TorchRuntime:
                 x = torch.from_numpy(images).to(self.device, self._dtype, memory_format=torch.channels_last)
                 features, spatial = self._module.encode(x, maps)
                 return Encoded(_to_numpy(features), None if spatial is None else _to_numpy(spatial))
-        except (torch.OutOfMemoryError, MemoryError) as full:
+        except (RuntimeError, MemoryError) as full:
+            # only CUDA has an exception of its own for this; the CPU and MPS allocators say it in words
+            if isinstance(full, RuntimeError) and not re.search("out of memory|allocate memory", str(full)):
+                raise
             raise Refusal("RESOURCE_MEMORY", device=self.device, reason=str(full).split("\n")[0]) from None
 
 

@@ -99,6 +99,8 @@ class NarrowResNet(Network):
         blocks: Sequence[int] = (1, 2, 2, 2),
     ) -> None:
         super().__init__()
+        _check_size(widths, 512)
+        _check_size(blocks, 32)
         stages: list[nn.Module] = [_conv_norm(channels, widths[0]), nn.ReLU(inplace=True), nn.AvgPool2d(2)]
         before = widths[0]
         for index, (width, count) in enumerate(zip(widths, blocks, strict=True)):
@@ -113,6 +115,13 @@ class NarrowResNet(Network):
     def encode(self, images: Tensor, maps: bool = True) -> tuple[Tensor, Tensor | None]:
         x = self.body(images)
         return x.mean((2, 3)), x if maps else None
+
+
+def _check_size(numbers: Sequence[int], largest: int) -> None:
+    """Options come from bundles: a network too large to build is refused before it takes memory or time."""
+    whole = all(type(number) is int and 0 < number <= largest for number in numbers)
+    if not whole or len(numbers) > 8:
+        raise ValueError(f"{list(numbers)[:8]} are not up to 8 whole numbers from 1 to {largest}")
 
 
 class _Block(nn.Module):

@@ -15,10 +15,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import Refusal
+
 Floats = NDArray[np.float64]
 
 REGULAR_TOLERANCE_MM = 0.1
 """Largest deviation of a slice origin from an even, unsheared stack that one matrix may hide."""
+
+_LARGEST_REGULAR = 1 << 28  # voxels, 1 GiB as float32
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,7 @@ class Volume:
         their own plane where the stack was sheared. Places outside every acquired slice get the smallest
         voxel value. The shift is how far an acquired slice lies from where a reader that ignores the
         irregularity would draw it (the even stack from the first slice along its mean step's normal).
+        Raises Refusal INPUT_GEOMETRY where slices lie so far apart that the even stack would fill the memory.
         """
         if not self.irregularity:
             return self, 0.0
@@ -193,6 +198,9 @@ class Volume:
         count = round((positions[-1] - positions[0]) / step) + 1
         low = np.floor(offsets.min(axis=0))
         size = np.ceil(offsets.max(axis=0) - low).astype(int) + np.array(self.voxels.shape[2:0:-1])
+        if count * size.prod(dtype=float) > max(_LARGEST_REGULAR, 4 * self.voxels.size):
+            reason = f"an even stack of it would have {count} x {size[1]} x {size[0]} voxels ({self.irregularity})"
+            raise Refusal("INPUT_GEOMETRY", path=self.source.path or "volume", reason=reason)
         targets = positions[0] + step * np.arange(count)
         right = np.clip(np.searchsorted(positions, targets), 1, len(positions) - 1)
         weight = np.clip((targets - positions[right - 1]) / (positions[right] - positions[right - 1]), 0, 1)

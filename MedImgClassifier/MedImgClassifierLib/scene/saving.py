@@ -15,7 +15,7 @@ import vtk
 from .nodes import nodesOfClass
 from .overlay import showOverlay
 from .result_nodes import addResult
-from .session import createScene
+from .session import closeScene, createScene
 from .translation import _
 from .views import arrangeViews
 from .volumes import addVolume
@@ -52,6 +52,7 @@ def readScene(path: str | os.PathLike[str]) -> Any:
     scene = createScene()
     with _workingFolderKept():
         if not (_holdsScene(path) and scene.ReadFromMRB(str(path))):
+            closeScene(scene)
             raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason="it is not a MRML scene bundle")
     return scene
 
@@ -67,6 +68,14 @@ def _holdsScene(path: str | os.PathLike[str]) -> bool:
 def writeResultScene(path: str | os.PathLike[str], volume: Volume, classification: Classification) -> None:
     """An MRB that opens in Slicer with the volume, its evidence in colour, the results table and the plot."""
     scene = createScene()
+    try:
+        _fillScene(scene, volume, classification)
+        writeScene(scene, path)
+    finally:
+        closeScene(scene)
+
+
+def _fillScene(scene: Any, volume: Volume, classification: Classification) -> None:
     volumeNode = addVolume(scene, volume, _nameOf(volume))
     result = addResult(scene, volumeNode, classification)
     for view in ("Red", "Green", "Yellow"):
@@ -74,7 +83,6 @@ def writeResultScene(path: str | os.PathLike[str], volume: Volume, classificatio
     if result.evidence is not None:
         showOverlay(scene, volumeNode, result.evidence)
     arrangeViews(scene, result, classification)
-    writeScene(scene, path)
 
 
 def _nameOf(volume: Volume) -> str:

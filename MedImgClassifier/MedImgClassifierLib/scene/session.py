@@ -19,7 +19,7 @@ SLICE_VIEWS = {
 def createScene() -> Any:
     """A vtkMRMLScene with colour nodes, slice views and what MRB files need. Inside Slicer use slicer.mrmlScene.
 
-    The logics that serve the scene live as long as the returned object.
+    The logics that serve the scene hold it and it holds them: give it to `closeScene` when it is done.
     """
     scene = slicer.vtkMRMLScene()
     _addCache(scene)
@@ -43,8 +43,21 @@ def createScene() -> Any:
     return scene
 
 
+def closeScene(scene: Any) -> None:
+    """Free a scene of `createScene`, its logics and its cache folder. The scene must not be used afterwards."""
+    application, folder = scene.applicationLogic, scene.cacheFolder
+    sliceLogics = application.GetSliceLogics()
+    for n in range(sliceLogics.GetNumberOfItems()):
+        sliceLogics.GetItemAsObject(n).SetMRMLScene(None)
+    application.GetColorLogic().SetMRMLScene(None)
+    application.SetMRMLScene(None)
+    scene.Clear(True)
+    del scene.applicationLogic, scene.cacheFolder
+    folder.cleanup()
+
+
 def _addCache(scene: Any) -> None:
-    """MRB files are packed and unpacked in the cache folder; it goes away with the scene."""
+    """MRB files are packed and unpacked in the cache folder; `closeScene` removes it."""
     folder = tempfile.TemporaryDirectory(prefix="medimg-scene-")
     cache = slicer.vtkCacheManager()
     cache.SetRemoteCacheDirectory(folder.name)

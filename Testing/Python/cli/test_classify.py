@@ -18,6 +18,7 @@ from PIL import Image
 
 import spot_bundle as maker
 from MedImgClassifierLib.cli import main
+from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.result import NOTICE, Classification
 from MedImgClassifierLib.engine.volume import Volume
 
@@ -202,7 +203,30 @@ def test_an_unknown_bundle_or_an_output_that_cannot_be_written_is_status_2(
     assert main(["classify", str(source), "--bundle", str(spot_bundle), "--out", str(tmp_path / "file")]) == 2
     assert "error[USAGE_OUTPUT_NOT_WRITABLE]" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "in the way"
+    long = str(tmp_path / ("x" * 300))  # a name that no file system takes
+    assert main(["classify", str(source), "--bundle", str(spot_bundle), "--out", long]) == 2
+    assert main(["classify", str(source), "--bundle", long, "--out", str(tmp_path / "out")]) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "spot.nrrd"]
+
+
+def test_a_full_memory_is_status_5_and_leaves_nothing(
+    spot_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from MedImgClassifierLib import classify_job
+
+    def full(*_arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(classify_job, "overlay_picture", full)
+    source = save_nrrd(maker.stack_with_spot("axial")[0], tmp_path / "spot.nrrd")
+    assert main(["classify", str(source), "--bundle", str(spot_bundle), "--out", str(tmp_path / "out")]) == 5
+    assert "error[RESOURCE_MEMORY]" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["spot.nrrd"]
+
+
+def test_a_refusal_cannot_steer_the_terminal() -> None:
+    line = Refusal("INPUT_NOT_FOUND", path="a\x1b]0;title\x07\x9b31m\ud800\nb").message()
+    assert line.isprintable() and "title" in line
 
 
 def test_interrupting_is_status_6_and_leaves_nothing(
@@ -239,6 +263,17 @@ def test_a_failure_while_writing_leaves_earlier_results_whole(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "spot.nrrd"]
 
 
+def test_a_file_that_cannot_be_replaced_leaves_all_earlier_results(spot_bundle: Path, tmp_path: Path) -> None:
+    source = save_nrrd(maker.stack_with_spot("axial")[0], tmp_path / "spot.nrrd")
+    out = tmp_path / "out"
+    (out / "results.json").mkdir(parents=True)  # the last but one to be moved, or the last
+    (out / "overlay.png").write_text("earlier")
+    assert main(["classify", str(source), "--bundle", str(spot_bundle), "--out", str(out)]) == 2
+    assert sorted(path.name for path in out.iterdir()) == ["overlay.png", "results.json"]
+    assert (out / "overlay.png").read_text() == "earlier"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "spot.nrrd"]
+
+
 def test_errors_speak_chinese_where_the_locale_does(
     tmp_path: Path, spot_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,6 +291,19 @@ def test_bundles_verify_and_doctor_answer(spot_bundle: Path, capsys: pytest.Capt
     assert main(["doctor"]) == 0
     report = capsys.readouterr().out
     assert "device: " in report and "torch" in report and "body-region" in report
+
+
+def test_doctor_reports_a_torch_that_does_not_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from MedImgClassifierLib.engine import runtimes
+
+    def broken() -> None:
+        raise OSError("libcudart.so: cannot open shared object file")
+
+    monkeypatch.setattr(runtimes, "available_devices", broken)
+    assert main(["doctor"]) == 0
+    assert "does not work (OSError: libcudart.so" in capsys.readouterr().out
 
 
 def test_usage_errors_are_status_2() -> None:

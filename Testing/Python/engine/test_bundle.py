@@ -79,12 +79,16 @@ def test_links_are_refused(copy: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['{"id": 1, "id": 2}', '{"id": NaN}', "[" * 100_000, "not json", "\xff"],
-    ids=["duplicate key", "NaN", "deep", "text", "encoding"],
-)
+    [
+        '{"id": 1, "id": 2}', '{"id": NaN}', '{"id": 1e999}', f'{{"id": {10**400}}}', '{"id": "\\ud800"}',
+        "[" * 100_000, "not json", "\xff",
+    ],
+    ids=["duplicate key", "NaN", "infinite", "huge", "half a character", "deep", "text", "encoding"],
+)  # fmt: skip
 def test_manifests_that_parsers_read_differently_are_refused(copy: Path, text: str) -> None:
     (copy / "manifest.json").write_bytes(text.encode("latin-1"))
-    assert refusal_of(copy).code == "BUNDLE_MANIFEST"
+    refused = refusal_of(copy)
+    assert refused.code == "BUNDLE_MANIFEST" and refused.facts["where"] == "its text"  # before any schema
 
 
 @pytest.mark.parametrize(
@@ -146,13 +150,52 @@ def zip_with(spot_bundle: Path, path: Path, add: Callable[[zipfile.ZipFile], Non
         lambda z: z.writestr("/evil.txt", "x"),
         lambda z: z.writestr("manifest.json", "{}"),
         lambda z: z.writestr("bomb", bytes(10_000_000), compress_type=zipfile.ZIP_DEFLATED),
+        lambda z: z.writestr("rare", "x", compress_type=zipfile.ZIP_LZMA),
         lambda z: [z.writestr(f"f{n}", "x") for n in range(bundle_files.MAX_FILES)],
     ],
-    ids=["escape", "absolute", "duplicate", "bomb", "too many"],
+    ids=["escape", "absolute", "duplicate", "bomb", "rare packing", "too many"],
 )
 def test_hostile_zips_are_refused(spot_bundle: Path, tmp_path: Path, add: Callable[[zipfile.ZipFile], None]) -> None:
     refused = refusal_of(zip_with(spot_bundle, tmp_path / "hostile.zip", add))
     assert refused.code == "BUNDLE_CHANGED"
+
+
+def test_any_changed_byte_of_packed_files_is_refused(spot_bundle: Path, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "bundle"), "zip", spot_bundle))
+    content = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as packed:
+        infos = [info for info in packed.infolist() if not info.is_dir()]
+    for info in infos:
+        start = info.header_offset + 30 + len(info.filename)
+        for position in range(start, start + info.compress_size, max(1, info.compress_size // 20)):
+            content[position] ^= 0xFF
+            archive.write_bytes(content)
+            assert refusal_of(archive).code == "BUNDLE_CHANGED"
+            content[position] ^= 0xFF
+
+
+def test_a_zip_with_a_name_that_is_no_text_is_refused(spot_bundle: Path, tmp_path: Path) -> None:
+    archive = zip_with(spot_bundle, tmp_path / "named.zip", lambda z: z.writestr("é.txt", "x"))
+    archive.write_bytes(archive.read_bytes().replace("é.txt".encode(), b"\xff\xfe.txt"))
+    assert refusal_of(archive).code == "BUNDLE_CHANGED"
+
+
+def test_files_that_may_not_be_read_are_a_refusal(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    refused = refusal_of(copy)
+    assert refused.code == "BUNDLE_NOT_FOUND" and "Permission denied" in str(refused)
+
+
+def test_weights_of_a_kind_that_numpy_has_not_are_named_as_such(copy: Path) -> None:
+    header = json.dumps({"a": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}).encode()
+    content = len(header).to_bytes(8, "little") + header + bytes(2)
+    (copy / "weights.safetensors").write_bytes(content)
+    edit_manifest(copy, lambda m: m["files"].update({"weights.safetensors": bundle_files.describe(content)}))
+    refused = refusal_of(copy)
+    assert refused.code == "BUNDLE_WEIGHTS" and "F8_E4M3" in str(refused)
 
 
 @pytest.mark.parametrize("make", ["missing", "empty", "text"])

@@ -163,6 +163,27 @@ def test_a_runtime_or_preprocessing_that_answers_otherwise_is_refused(
         Classifier(bundle.load(copy), "cpu")
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (1, 1, 2, 2)])
+def test_a_selftest_of_another_shape_is_refused(spot_bundle: Path, shape: tuple[int, ...]) -> None:
+    loaded = bundle.load(spot_bundle)
+    other = {name: np.zeros(shape, tensor.dtype) for name, tensor in loaded.selftest.items()}
+    with pytest.raises(Refusal, match="BUNDLE_SELFTEST"):
+        Classifier(replace(loaded, selftest=other), "cpu")
+
+
+@pytest.mark.parametrize("words", ["DefaultCPUAllocator: can't allocate memory", "MPS backend out of memory"])
+def test_memory_that_torch_did_not_get_is_status_5(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(classifier.runtime._module, "encode", full)
+    with pytest.raises(Refusal) as caught:
+        classifier.classify(maker.stack_with_spot("axial")[0])
+    assert caught.value.code == "RESOURCE_MEMORY" and caught.value.exit_status == 5
+
+
 def test_bfloat16_runs_where_the_selftest_agrees(spot_bundle: Path) -> None:
     volume, _, k = maker.stack_with_spot("axial")
     result = Classifier(bundle.load(spot_bundle), "cpu", "bfloat16").classify(volume)
@@ -194,6 +215,13 @@ def test_weights_of_another_network_are_refused(spot_bundle: Path) -> None:
         Classifier(replace(loaded, weights=wrong), "cpu")
     with pytest.raises(Refusal, match="BUNDLE_WEIGHTS"):
         Classifier(replace(loaded, network_options={"widths": [4], "depth": 3}), "cpu")
+
+
+@pytest.mark.parametrize("widths", [[-1, 4, 4, 4], [10**9, 4, 4, 4], [4.0, 4, 4, 4], [True, 4, 4, 4], [4] * 9, "4444"])
+def test_network_options_that_no_network_has_are_refused_before_it_is_built(spot_bundle: Path, widths: object) -> None:
+    loaded = bundle.load(spot_bundle)
+    with pytest.raises(Refusal, match=r"BUNDLE_WEIGHTS.*whole numbers"):
+        Classifier(replace(loaded, network_options={"widths": widths, "blocks": [1, 1, 1, 1]}), "cpu")
 
 
 def test_a_device_that_is_not_there_is_a_usage_error(spot_bundle: Path) -> None:

@@ -583,3 +583,16 @@ def test_a_cut_picture(tmp_path: Path, ending: str) -> None:
 def test_a_file_without_permission(nifti: Path) -> None:
     nifti.chmod(0)
     assert refused(nifti).code == "INPUT_NOT_AN_IMAGE"
+
+
+def test_a_folder_below_without_permission(ct_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (ct_folder / "more").mkdir()
+    scan = os.scandir
+
+    def forbidden(path: Any) -> Any:
+        if Path(path).name == "more":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)  # root may open everything, so it cannot be had by chmod
+    assert "Permission denied" in str(refused(ct_folder))

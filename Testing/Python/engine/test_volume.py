@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.volume import Case, Volume
 
 TILT = np.radians(18.5)
@@ -177,6 +178,15 @@ def test_the_shift_says_how_far_slices_lie_from_an_even_upright_stack() -> None:
     at = np.concatenate([[0.0], np.cumsum(STEPS_MM)])
     expected = np.hypot(at * np.tan(TILT), at - even).max()
     assert shift == pytest.approx(expected)
+
+
+def test_slices_too_far_apart_for_an_even_stack_are_refused_before_it_fills_the_memory() -> None:
+    origins = np.array([[0, 0, z] for z in (0.0, 0.02, 0.04, 1e6)])
+    with pytest.raises(Refusal, match=r"INPUT_GEOMETRY.*uneven"):
+        volume(origins).regular()
+    sheared = np.array([[1e7 * k, 0, k] for k in range(4)])
+    with pytest.raises(Refusal, match=r"INPUT_GEOMETRY.*sheared"):
+        volume(sheared).regular()
 
 
 def test_the_regular_form_drops_the_slice_uids_it_no_longer_has() -> None:

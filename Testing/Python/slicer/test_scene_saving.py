@@ -10,6 +10,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -19,7 +20,7 @@ import vtk
 from example_results import exampleClassification, exampleVolume, spotLps
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.scene.saving import readScene, writeResultScene, writeScene
-from MedImgClassifierLib.scene.session import createScene
+from MedImgClassifierLib.scene.session import closeScene, createScene
 from scene_checks import offsetInCells, pixelLps
 
 # Run in a fresh process: opens the scene and prints what it finds there as JSON.
@@ -160,6 +161,18 @@ class SavedScene(unittest.TestCase):
         self.assertEqual(Path.cwd(), here)
         self.assertEqual(path.read_bytes(), before)
         self.assertEqual([p.name for p in self.folder.iterdir()], ["scene.mrb"])
+
+    def test_nothing_stays_in_the_temporary_folder(self):
+        _volume, path = self.write("axial")
+        with tempfile.TemporaryDirectory() as scratch, mock.patch.object(tempfile, "tempdir", scratch):
+            self.write("axial")
+            self.assertEqual(os.listdir(scratch), [])
+            closeScene(readScene(path))
+            self.assertEqual(os.listdir(scratch), [])
+            path.write_text("not a scene")
+            with self.assertRaises(Refusal):
+                readScene(path)
+            self.assertEqual(os.listdir(scratch), [])
 
     def test_missing_folder_is_refused(self):
         with self.assertRaisesRegex(Refusal, "USAGE_OUTPUT_NOT_WRITABLE"):

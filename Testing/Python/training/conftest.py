@@ -46,7 +46,8 @@ def prepared() -> PreparedSet:
     images, labels = bars(96)
     names = tuple(f"s{n}" for n in range(96))
     groups = tuple(f"g{n // 3}" for n in range(96))
-    return PreparedSet(images[:, None], labels, CLASSES, names, (0,) * 96, groups, ("arbitrary",) * 96)
+    units, modalities = ("arbitrary",) * 96, ("",) * 96
+    return PreparedSet(images[:, None], labels, CLASSES, names, (0,) * 96, groups, units, modalities)
 
 
 @pytest.fixture

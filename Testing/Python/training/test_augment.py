@@ -7,6 +7,8 @@ import pytest
 
 from medimg_training.augment import StrongAugment, remove_background
 
+UNKNOWN = [""] * 6
+
 
 def pictures(count: int = 6) -> np.ndarray:
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
@@ -16,7 +18,7 @@ def pictures(count: int = 6) -> np.ndarray:
 
 def test_the_same_generator_gives_the_same_images_and_another_does_not() -> None:
     augment = StrongAugment()
-    one, same, other = (augment(pictures(), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    one, same, other = (augment(pictures(), UNKNOWN, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).mean() > 1
 
@@ -26,7 +28,7 @@ def test_values_stay_in_the_range_of_each_image(low: float, high: float) -> None
     images = pictures()
     images = (images - images.min()) / np.ptp(images) * (high - low) + low
     for seed in range(8):
-        out = StrongAugment()(images.astype(np.float32), np.random.default_rng(seed))
+        out = StrongAugment()(images.astype(np.float32), UNKNOWN, np.random.default_rng(seed))
         assert np.isfinite(out).all()
         assert out.min() >= images.min() - 1e-2 and out.max() <= images.max() + 1e-2
 
@@ -34,7 +36,7 @@ def test_values_stay_in_the_range_of_each_image(low: float, high: float) -> None
 def test_the_input_is_not_changed() -> None:
     images = pictures()
     before = images.copy()
-    StrongAugment()(images, np.random.default_rng(0))
+    StrongAugment()(images, UNKNOWN, np.random.default_rng(0))
     np.testing.assert_array_equal(images, before)
 
 
@@ -43,16 +45,28 @@ def test_each_change_is_really_made() -> None:
     still = {"rotation_degrees": 0, "zoom": (1, 1), "stretch": 0, "shift": 0, "flip": 0, "gamma": 1, "remap": 0}
     still |= {"noise": 0, "offset": 0, "size": (1, 1), "surface": (0, 0), "jpeg_quality": (95, 96)}
 
-    def moved(**changes: object) -> float:
+    def moved(modality: tuple[str] = ("MR",), **changes: object) -> float:
         augment = StrongAugment(**{**still, **changes})  # type: ignore[arg-type]
         images = pictures(64)
-        return float(np.abs(augment(images, np.random.default_rng(0)) - images).mean())
+        return float(np.abs(augment(images, modality * 64, np.random.default_rng(0)) - images).mean())
 
     base = moved()
     for change in ({"rotation_degrees": 40}, {"zoom": (0.5, 0.6)}, {"shift": 0.3}, {"flip": 1}, {"gamma": 4.0}):
         assert moved(**change) > base + 0.5, change
     for change in ({"remap": 1}, {"noise": 0.3}, {"offset": 0.9}, {"surface": (2, 3)}, {"size": (0.2, 0.25)}):
         assert moved(**change) > base + 0.5, change
+
+
+def test_ct_keeps_its_contrast_while_mr_may_swap_it() -> None:
+    changes = {"remap": 1, "surface": (2, 3), "jpeg_quality": (95, 96), "offset": 0, "gamma": 1, "noise": 0, "flip": 0}
+    still = {"rotation_degrees": 0, "zoom": (1, 1), "stretch": 0, "shift": 0, "size": (1, 1)}
+    augment, images = StrongAugment(**changes, **still), pictures(48)  # type: ignore[arg-type]
+
+    def order_kept(modality: str) -> float:
+        out = augment(images, [modality] * 48, np.random.default_rng(0))
+        return float(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(images, out, strict=True)]))
+
+    assert order_kept("CT") > 0.85 > order_kept("MR")
 
 
 def test_a_grey_background_is_taken_away_with_what_lies_below_it() -> None:

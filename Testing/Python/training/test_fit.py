@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ FIT, SELECT, EVALUATE = np.arange(60), np.arange(60, 75), np.arange(75, 96)
 MakeRecipe = Callable[..., Recipe]
 
 
-def noise(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def noise(images: np.ndarray, modalities: Sequence[str], random: np.random.Generator) -> np.ndarray:
     return images + random.normal(0, 5, images.shape).astype(np.float32)
 
 
@@ -42,10 +42,10 @@ def killed_in(epoch: int, batch: int, batches: int = 3) -> Callable[..., np.ndar
     """Augmentation that dies when it is asked for that batch."""
     calls = iter(range(10_000))
 
-    def augment(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def augment(images: np.ndarray, modalities: Sequence[str], random: np.random.Generator) -> np.ndarray:
         if next(calls) == epoch * batches + batch:
             raise KilledError
-        return noise(images, random)
+        return noise(images, modalities, random)
 
     return augment
 
@@ -261,7 +261,7 @@ def test_ctrl_c_leaves_the_last_full_epoch(
 ) -> None:
     calls = iter(range(1000))
 
-    def interrupted(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def interrupted(images: np.ndarray, modalities: Sequence[str], random: np.random.Generator) -> np.ndarray:
         if next(calls) == 5:
             raise KeyboardInterrupt
         return images

@@ -19,6 +19,7 @@ from MedImgClassifierLib.engine.reading import read_volume
 
 CLASSES = ("AbdomenCT", "BreastMR", "ChestXR", "ChestCT", "HandXR", "HeadCT", "BrainMR")
 _MEDNIST_CLASS = {"BreastMRI": "BreastMR", "CXR": "ChestXR", "Hand": "HandXR"}
+_MODALITY = {"AbdomenCT": "CT", "ChestCT": "CT", "HeadCT": "CT", "BreastMRI": "MR", "CXR": "CR", "Hand": "CR"}
 
 IN_BRAIN: dict[Plane, tuple[float, float]] = {
     "sagittal": (0.12, 0.88),  # right to left
@@ -27,7 +28,19 @@ IN_BRAIN: dict[Plane, tuple[float, float]] = {
 }
 """Part of the head's extent, along each plane's normal, whose slices count as brain."""
 
-COLUMNS = ("sample", "group", "group_kind", "path", "label", "split", "plane", "slice_from", "slice_to", "source")
+COLUMNS = (
+    "sample",
+    "group",
+    "group_kind",
+    "path",
+    "label",
+    "split",
+    "plane",
+    "slice_from",
+    "slice_to",
+    "source",
+    "modality",
+)
 
 
 def build_manifest(archives: Path, folder: Path) -> Path:
@@ -80,6 +93,7 @@ def _mednist(archives: Path, folder: Path) -> Iterator[dict[str, Any]]:
             "label": _MEDNIST_CLASS.get(row["label"], row["label"]),
             "split": row["split"],
             "source": "mednist64",
+            "modality": _MODALITY[row["label"]],
         }
 
 
@@ -100,4 +114,5 @@ def _ixi(archives: Path, folder: Path) -> Iterator[dict[str, Any]]:
                 "slice_from": round(start * count),
                 "slice_to": round(stop * count),
                 "source": "ixi_t1_2p5mm",
+                "modality": "MR",
             }

@@ -149,7 +149,9 @@ def border_probe(
     views: Mapping[str, Callable[[Indices], Images]] = {
         "raw images": raw,
         "network input": lambda rows: prepared.inputs(rows, spec),
-        "augmented network input": lambda rows: prepared.inputs(rows, spec, augment(raw(rows), rng)),
+        "augmented network input": lambda rows: prepared.inputs(
+            rows, spec, augment(raw(rows), [prepared.modalities[n] for n in rows], rng)
+        ),
     }
     scores = {}
     for name, view in views.items():
@@ -200,4 +202,5 @@ def _subset(prepared: PreparedSet, rows: Indices, images: Images) -> PreparedSet
         slices=chosen(prepared.slices),
         groups=chosen(prepared.groups),
         units=chosen(prepared.units),
+        modalities=chosen(prepared.modalities),
     )
