@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from .engine.result import NOTICE
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `medimg`. Returns 0, or the exit status of the refusal (2 usage ... 6 cancelled)."""
     parsed = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # labels and paths are of any script, a terminal may not be
     try:
         return int(parsed.run(parsed) or 0)
     except KeyboardInterrupt:

@@ -78,6 +78,9 @@ def load(path: Path) -> Bundle:
     manifest = _valid_manifest(path, files[bundle_files.MANIFEST])
     bundle_files.check_hashes(path, files, manifest["files"])
     _check_supported(path, manifest)
+    names = [label["name"] for label in manifest["labels"]]
+    if len(set(names)) < len(names):
+        raise Refusal("BUNDLE_MANIFEST", path=path, where="$.labels", reason="two labels share one name")
     member = manifest["members"][0]
     (encoder,) = member["encoders"].values()
     network = encoder["network"]["name"]

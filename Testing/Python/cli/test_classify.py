@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -227,6 +228,16 @@ def test_a_full_memory_is_status_5_and_leaves_nothing(
 def test_a_refusal_cannot_steer_the_terminal() -> None:
     line = Refusal("INPUT_NOT_FOUND", path="a\x1b]0;title\x07\x9b31m\ud800\nb").message()
     assert line.isprintable() and "title" in line
+
+
+def test_a_terminal_without_the_letters_of_a_path_is_no_failure(
+    spot_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = save_nrrd(maker.stack_with_spot("axial")[0], tmp_path / "spot.nrrd")
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii", write_through=True))
+    assert main(["classify", str(source), "--bundle", str(spot_bundle), "--out", str(tmp_path / "结果")]) == 0
+    assert b"\\u7ed3\\u679c" in printed.getvalue()
 
 
 def test_interrupting_is_status_6_and_leaves_nothing(

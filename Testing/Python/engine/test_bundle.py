@@ -100,8 +100,19 @@ def test_manifests_that_parsers_read_differently_are_refused(copy: Path, text: s
         lambda m: m["input"]["intensity"].append({"op": "eval", "code": "1"}),
         lambda m: m["files"].update({"../../evil": {"bytes": 0, "sha256": "0" * 64}}),
         lambda m: m["labels"].pop(),
+        lambda m: m["labels"][0].update(name=m["labels"][1]["name"]),
+        lambda m: m.update(calibration={"slice": {"method": "temperature", "temperature": 1e-320, "groups": 9}}),
     ],
-    ids=["version", "unknown key", "missing key", "unknown operation", "escaping name", "one label"],
+    ids=[
+        "version",
+        "unknown key",
+        "missing key",
+        "unknown operation",
+        "escaping name",
+        "one label",
+        "labels alike",
+        "cold",
+    ],
 )
 def test_manifests_outside_the_schema_are_refused(copy: Path, change: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
     edit_manifest(copy, change)

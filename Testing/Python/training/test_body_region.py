@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -161,3 +162,78 @@ def test_the_recipe_records_its_augmentation_and_is_small_enough_to_ship() -> No
     assert repr(AUGMENT) == RECIPE.augmentation
     network = build(RECIPE.network, len(LABELS), 1, **RECIPE.network_options)
     assert 4 * sum(p.numel() for p in network.parameters()) < 5_000_000  # twice (torch, ONNX) under 10 MB
+
+
+def head_ct_files(folder: Path) -> dict[str, bytes]:
+    files = {}
+    for k in range(4):
+        image = SimpleITK.GetImageFromArray(np.random.default_rng(k).integers(-1000, 900, (1, 40, 48), np.int16))
+        for tag, value in {
+            "0008|0060": "CT",
+            "0020|000e": "1.2.3.4",
+            "0020|000d": "1.2.3",
+            "0008|0018": f"1.2.3.4.{k}",
+            "0020|0032": f"0\\0\\{k * 4}",
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0028|1052": "0",
+            "0028|1053": "1",
+        }.items():
+            image.SetMetaData(tag, value)
+        writer = SimpleITK.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(folder / "slice.dcm"))
+        writer.Execute(image)
+        files[f"ct_head_ge_tilt/{k}.dcm"] = (folder / "slice.dcm").read_bytes()
+    return files
+
+
+@pytest.fixture
+def all_archives(archives: Path, tmp_path: Path) -> Path:
+    """The training archives with those of the development and final volumes beside them."""
+    folder = tmp_path / "all"
+    folder.mkdir()
+    for path in archives.glob("*.[zc]*"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    files = head_ct_files(tmp_path)
+    for name in ("brain1", "breast1"):
+        image = SimpleITK.GetImageFromArray(np.random.default_rng(1).integers(0, 255, (5, 30, 28), np.uint8))
+        SimpleITK.WriteImage(image, str(tmp_path / "volume.nrrd"))
+        files[f"nrrd/{name}_image.nrrd"] = (tmp_path / "volume.nrrd").read_bytes()
+    rows = [{"file": name, "sha256": sha(content)} for name, content in files.items()]
+    write_archive(folder, "dicom_nrrd_real", files, rows)
+    files, rows = {}, []
+    for sequence in ("T1", "FLAIR"):
+        name = f"A_{sequence}.nii.gz"
+        image = SimpleITK.GetImageFromArray(np.random.default_rng(2).integers(0, 255, (10, 30, 28), np.uint8))
+        SimpleITK.WriteImage(image, str(tmp_path / name))
+        files[name] = (tmp_path / name).read_bytes()
+        rows.append({"file": name, "label": sequence, "subject": "A", "sha256": sha(files[name])})
+    write_archive(folder, "mr_sequence3d", files, rows)
+    return folder
+
+
+def test_a_release_reads_the_final_data_once_and_writes_bundle_and_tables(
+    all_archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from medimg_training.body_region import __main__ as making
+    from medimg_training.split import read_evaluate_log
+    from MedImgClassifierLib.engine import bundle
+    from MedImgClassifierLib.engine.classifier import Classifier
+
+    tiny = {"images_per_class": 4, "batch": 8, "network_options": {"widths": [4, 4, 4, 4], "blocks": [1, 1, 1, 1]}}
+    monkeypatch.setattr(making, "RECIPE", replace(RECIPE, **tiny))
+    tables, models, work = tmp_path / "figures.md", tmp_path / "models", tmp_path / "work"
+    command = ["x", "develop", "--archives", str(all_archives), "--work", str(work), "--epochs", "1"]
+    monkeypatch.setattr("sys.argv", [*command, "--models", str(models), "--tables", str(tables)])
+    assert making.main() == 0
+    assert not models.exists() and not tables.exists()
+    assert not (work / "evaluate_log.jsonl").exists()
+    monkeypatch.setattr("sys.argv", ["x", "release", *command[2:], "--models", str(models), "--tables", str(tables)])
+    assert making.main() == 0
+    assert len(read_evaluate_log(work / "split.json")) == 1
+    made = bundle.load(models / "body-region")
+    Classifier(made, "cpu")
+    text = tables.read_text(encoding="utf-8")
+    assert text in made.card and "ct_head_ge_tilt" in text and "| FLAIR | " in text
+    assert {entry["data"] for entry in made.manifest["evaluation"]} >= {"final test", "final mednist_test"}
+    assert "wrote" in capsys.readouterr().out

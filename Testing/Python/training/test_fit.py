@@ -209,7 +209,11 @@ def test_augmentation_depends_on_seed_epoch_and_batch_alone(
     assert made(1, 2, 3) == made(1, 2, 3)
     assert len({made(1, 2, 3), made(0, 2, 3), made(1, 0, 3), made(1, 2, 0)}) == 4
     before = prepared.images.copy()
-    training_inputs(recipe(), prepared, spec, FIT[:4], lambda images, random: np.multiply(images, 0, out=images), 0, 0)
+
+    def emptied(images: np.ndarray, modalities: Sequence[str], random: np.random.Generator) -> np.ndarray:
+        return np.multiply(images, 0, out=images)
+
+    training_inputs(recipe(), prepared, spec, FIT[:4], emptied, 0, 0)
     assert np.array_equal(prepared.images, before)
 
 
