@@ -64,7 +64,7 @@ class MedImgClassifierParameterNode:
     evidenceLabel: str
     overlayVisible: bool = True
     overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.5
-    overlayThreshold: Annotated[float, WithinRange(0, 1)] = 0.3
+    overlayThreshold: Annotated[float, WithinRange(0, 1)] = 0.25
 
 
 class MedImgClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

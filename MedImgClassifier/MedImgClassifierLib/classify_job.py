@@ -23,6 +23,8 @@ from .engine.runtimes import Device, Precision
 from .engine.volume import Volume
 from .worker.client import Client
 
+SCENE = "scene.mrb"
+
 
 def classify_to_folder(
     source: str | Path,
@@ -60,8 +62,8 @@ def classify_to_folder(
 
 def _write(out: Path, volume: Volume, result: Classification) -> list[Path]:
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+        place = next(folder for folder in out.absolute().parents if folder.is_dir())
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=place))
     except OSError as failed:
         raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=out, reason=failed.strerror) from None
     try:
@@ -71,7 +73,7 @@ def _write(out: Path, volume: Volume, result: Classification) -> list[Path]:
         if _scene_is_installed():
             from .scene.saving import writeResultScene
 
-            writeResultScene(staging / "scene.mrb", volume, result)
+            writeResultScene(staging / SCENE, volume, result)
         return _moved_into_place(staging, out)
     except OSError as failed:
         raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=out, reason=failed.strerror or failed) from None
@@ -80,29 +82,33 @@ def _write(out: Path, volume: Volume, result: Classification) -> list[Path]:
 
 
 def _moved_into_place(staging: Path, out: Path) -> list[Path]:
-    """Move the made files into `out`. If one cannot be moved (open in another program, say), all are taken back."""
-    made, earlier, new_folder = sorted(staging.iterdir()), staging / "earlier", not out.exists()
-    earlier.mkdir()
-    out.mkdir(exist_ok=True)
-    touched: list[Path] = []
+    """Move the made files into `out`; what an earlier run left there and this one did not make goes, so that all files
+    belong together. If one cannot be moved (open in another program, say), everything is taken back."""
+    earlier, touched = staging / "earlier", []
+    made = {file.name: file for file in sorted(staging.iterdir())}
+    new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
-        for file in made:
-            target = out / file.name
+        earlier.mkdir()
+        out.mkdir(parents=True, exist_ok=True)
+        for name in sorted({*made, SCENE}):
+            target = out / name
             if target.is_dir():
-                raise OSError(f"{file.name} there is a folder")
+                raise OSError(f"{name} there is a folder")
             if target.exists():
-                target.replace(earlier / file.name)
+                target.replace(earlier / name)
             touched.append(target)
-            file.replace(target)
+            if name in made:
+                made[name].replace(target)
     except BaseException:
         for target in touched:
             target.unlink(missing_ok=True)
             if (earlier / target.name).exists():
                 (earlier / target.name).replace(target)
-        if new_folder:
-            out.rmdir()
+        for folder in new_folders:
+            if folder.is_dir():
+                folder.rmdir()
         raise
-    return touched
+    return [out / name for name in made]
 
 
 def _scene_is_installed() -> bool:

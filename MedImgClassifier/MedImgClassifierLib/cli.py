@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +18,16 @@ from .engine.result import NOTICE
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `medimg`. Returns 0, or the exit status of the refusal (2 usage ... 6 cancelled)."""
     parsed = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being ended leaves as little behind as Ctrl-C
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # labels and paths are of any script, a terminal may not be
     try:
-        return int(parsed.run(parsed) or 0)
+        status = int(parsed.run(parsed) or 0)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         refusal = Refusal("CANCELLED")
     except MemoryError as full:
@@ -42,9 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     classify = verbs.add_parser("classify", help="classify a volume: table, results, overlay picture and MRML scene")
-    classify.add_argument("input", metavar="INPUT", help="DICOM folder or file, .nii(.gz), .nrrd, .mha, .png, .jpg")
+    classify.add_argument(
+        "input", type=_given, metavar="INPUT", help="DICOM folder or file, .nii(.gz), .nrrd, .mha, .png, .jpg"
+    )
     classify.add_argument("--bundle", required=True, metavar="NAME|PATH", help="a shipped bundle or a bundle's path")
-    classify.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    classify.add_argument("--out", required=True, type=_folder, metavar="DIR", help="folder for the results")
     classify.add_argument("--series", metavar="UID", help="which series, where the folder holds several")
     _add_device(classify)
     classify.add_argument("--batch", type=_positive, default=16, help="slices at once (default 16)")
@@ -78,10 +87,19 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError("it must be a whole number above 0")
+    return int(text)
+
+
+def _given(text: str) -> str:
+    if not text:  # an unset variable of a script would otherwise mean the current folder
+        raise argparse.ArgumentTypeError("it must not be empty")
+    return text
+
+
+def _folder(text: str) -> Path:
+    return Path(_given(text))
 
 
 def _classify(arguments: argparse.Namespace) -> None:
@@ -100,17 +118,21 @@ def _classify(arguments: argparse.Namespace) -> None:
 
 def _bundles(arguments: argparse.Namespace) -> None:
     from .engine.bundle import load
+    from .engine.report import plain
 
     for name, path in resources.bundles().items():
         bundle = load(path)
         trust = "calibrated" if bundle.temperature is not None else "uncalibrated"
-        print(f"{name} {bundle.manifest['version']}  {bundle.manifest['title']}")
-        print(f"  labels    {', '.join(label.name for label in bundle.labels)} ({trust})")
-        print(f"  network   {bundle.network}, evidence {bundle.network_info.evidence}")
-        print(f"  for       {bundle.manifest['intended_use']}")
-        print(f"  not for   {'; '.join(bundle.manifest['out_of_scope'])}")
-        print(f"  licence   {bundle.manifest['licence']}")
-        print(f"  path      {path}")
+        print(plain(f"{name} {bundle.manifest['version']}  {bundle.manifest['title']}"))
+        for what, text in (
+            ("labels", f"{', '.join(label.name for label in bundle.labels)} ({trust})"),
+            ("network", f"{bundle.network}, evidence {bundle.network_info.evidence}"),
+            ("for", bundle.manifest["intended_use"]),
+            ("not for", "; ".join(bundle.manifest["out_of_scope"])),
+            ("licence", bundle.manifest["licence"]),
+            ("path", str(path)),
+        ):
+            print(f"  {what:9s} {plain(text)}")
     print(NOTICE)
 
 

@@ -156,7 +156,7 @@ def write(
         **identity,
     }
     files[bundle_files.MANIFEST] = (json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-    staging = folder.with_name(f".{folder.name}.partial")
+    staging, earlier = (folder.with_name(f".{folder.name}.{kind}") for kind in ("partial", "earlier"))
     shutil.rmtree(staging, ignore_errors=True)
     try:
         for name, content in files.items():
@@ -164,10 +164,15 @@ def write(
             (staging / name).write_bytes(content)
         load(staging)
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(earlier)
         staging.rename(folder)
+    except BaseException:
+        if earlier.exists() and not folder.exists():
+            earlier.rename(folder)
+        raise
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        for rest in (staging, earlier):
+            shutil.rmtree(rest, ignore_errors=True)
     return folder
 
 

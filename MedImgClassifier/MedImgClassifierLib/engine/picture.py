@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .appearance import EVIDENCE_THRESHOLD, LABEL_COLORS
 from .report import finding_in_words, plain, shortened, wrapped
 from .result import NOTICE, Classification, KeySlice
 from .slice_view import (
@@ -30,14 +31,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT, DPI = 1600, 1000, 100  # pixels
-EVIDENCE_THRESHOLD = 0.25
-"""Evidence below this part of the case's largest is not drawn."""
 MOST_PANELS = 6
 
 BACKGROUND, TEXT, FAINT, WARNING, REFUSED = "#0d1117", "#e6edf3", "#8b949e", "#e3b341", "#ff7b72"
-# Okabe & Ito's colours for the colour-blind, black left out for a dark page; grey is for all further labels.
-LABEL_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
-OTHER_COLOUR = "#6e7681"
+OTHER_COLOUR = "#6e7681"  # of all labels beyond the palette
 FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Microsoft YaHei", "PingFang SC", "WenQuanYi Micro Hei")
 WHY = {"most_probable": "most probable", "example": "example", "least_certain": "least certain"}
 
@@ -286,13 +283,15 @@ def _draw_probabilities(
         )  # fmt: skip
 
 
-def _stacked(classification: Classification) -> list[tuple[str, str, NDArray[np.float64]]]:
+def _stacked(classification: Classification) -> list[tuple[str, Any, NDArray[np.float64]]]:
     """(name, colour, probability [N]) from below; labels beyond the palette that never lead are one grey layer."""
     names = [shortened(plain(label.name), 34) for label in classification.labels]
     probabilities = classification.slices.probabilities
-    count = len(LABEL_COLOURS)
+    count = len(LABEL_COLORS)
     shown = sorted(np.argsort(-probabilities.max(axis=0), kind="stable")[:count].tolist())
-    layers = [(names[x], LABEL_COLOURS[at], probabilities[:, x]) for at, x in enumerate(shown)]
+    layers: list[tuple[str, Any, NDArray[np.float64]]] = [
+        (names[x], LABEL_COLORS[at], probabilities[:, x]) for at, x in enumerate(shown)
+    ]
     others = [x for x in range(len(names)) if x not in shown]
     if others:
         name = names[others[0]] if len(others) == 1 else f"{len(others)} others"

@@ -61,9 +61,9 @@ class Orient:
 
 @dataclass(frozen=True)
 class Pad:
-    """Pad around the centre: to a square where rows and columns are 0, else to at least that size.
+    """Pad around the centre: to a square in mm where rows and columns are 0, else to at least that many pixels.
 
-    The margin gets the image's smallest value, so that no field of view is ever stretched.
+    The margin gets the image's smallest value. A square that is then resized to a square is never stretched.
     """
 
     op: ClassVar[str] = "pad"
@@ -72,7 +72,11 @@ class Pad:
 
     def apply(self, images: Images, at: Placement) -> tuple[Images, Placement]:
         height, width = images.shape[2:]
-        rows, columns = (self.rows, self.columns) if self.rows else (max(height, width),) * 2
+        rows, columns = self.rows, self.columns
+        if not (rows or columns):
+            tall, wide = float(np.linalg.norm(at.row_step_lps)), float(np.linalg.norm(at.column_step_lps))
+            side = max(height * tall, width * wide)
+            rows, columns = round(side / tall), round(side / wide)
         above, left = max(rows - height, 0) // 2, max(columns - width, 0) // 2
         if height >= rows and width >= columns:
             return images, at
@@ -297,9 +301,9 @@ def in_plane(volume: Volume, plane: Plane) -> Volume:
     inferior to superior. 'native' returns the volume as it is."""
     if plane == "native":
         return volume
-    matrix = volume.regular()[0].ijk_to_lps
+    even = volume.regular()[0]
+    matrix, voxels = even.ijk_to_lps, even.voxels
     assert matrix is not None  # regular() leaves one matrix
-    voxels = volume.regular()[0].voxels
     normal = _PLANE_NORMAL[plane]
     directions = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     across = int(np.abs(directions[normal]).argmax())  # array axis (0 = i, 1 = j, 2 = k) along the plane's normal

@@ -51,7 +51,8 @@ def _findings(volume: Volume) -> list[Finding]:
         text = f"the stack is {volume.irregularity}; slices are classified as acquired, pictures show it resampled"
         findings.append(Finding("IRREGULAR_STACK", "warn", text))
     if not volume.modality:
-        findings.append(Finding("MODALITY_UNKNOWN", "warn", "the file does not say its modality; nothing was checked"))
+        text = "the file does not say its modality; a CT would be shown to the network without its HU window"
+        findings.append(Finding("MODALITY_UNKNOWN", "warn", text))
     elif volume.modality == "CT" and volume.units != "HU":
         findings.append(Finding("UNITS_UNKNOWN", "warn", "CT values are not in HU; no CT window is applied"))
     return findings

@@ -204,10 +204,13 @@ class Volume:
         targets = positions[0] + step * np.arange(count)
         right = np.clip(np.searchsorted(positions, targets), 1, len(positions) - 1)
         weight = np.clip((targets - positions[right - 1]) / (positions[right] - positions[right - 1]), 0, 1)
-        moved = {int(k): self._moved_slice(order[k], offsets[k] - low, size) for k in {*right, *(right - 1)}}
-        voxels = np.stack(
-            [(1 - w) * moved[int(r) - 1] + w * moved[int(r)] for r, w in zip(right, weight, strict=True)]
-        ).astype(np.float32)
+        voxels = np.empty((count, size[1], size[0]), np.float32)
+        moved: dict[int, NDArray[np.float32]] = {}
+        for made, r, w in zip(voxels, right, weight, strict=True):
+            for k in {r - 1, r} - moved.keys():
+                moved[k] = self._moved_slice(order[k], offsets[k] - low, size)
+            moved = {k: moved[k] for k in (r - 1, r)}  # two slices in memory at a time
+            made[:] = (1 - w) * moved[r - 1] + w * moved[r]
         origin = positions[0] * normal + (low * np.array(self.spacing_mm)) @ in_plane
         even = positions[0] + np.arange(len(positions)) * (positions[-1] - positions[0]) / (len(positions) - 1)
         drift = (offsets - offsets[0]) * np.array(self.spacing_mm)

@@ -19,17 +19,6 @@ _ANCHORS = (
     (0.948, 0.949, 0.491),
 )
 
-# Okabe and Ito, distinguishable with any colour vision; without black, which vanishes on a dark plot.
-PLOT_COLORS = (
-    (0.835, 0.369, 0.000),
-    (0.000, 0.447, 0.698),
-    (0.000, 0.620, 0.451),
-    (0.902, 0.624, 0.000),
-    (0.337, 0.706, 0.914),
-    (0.800, 0.475, 0.655),
-    (0.580, 0.580, 0.580),
-)
-
 
 def evidenceColorNode(scene: Any) -> Any:
     """The colour table node of evidence 0..255; made once, saved with the scene."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..engine.appearance import EVIDENCE_THRESHOLD
 from . import nodes
 from .colors import evidenceColorNode
 from .geometry import (
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from ..engine.result import Classification, Evidence
     from ..engine.volume import Floats
 
-DEFAULT_THRESHOLD = 0.3
 DEFAULT_OPACITY = 0.5
 
 
@@ -54,7 +54,7 @@ def addEvidence(scene: Any, classification: Classification, label: int, volumeNo
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(0, 255)
     display.InterpolateOn()
-    setThreshold(node, DEFAULT_THRESHOLD)
+    setThreshold(node, EVIDENCE_THRESHOLD)
     return node, speaks
 
 
@@ -71,7 +71,7 @@ def showOverlay(
     volumeNode: Any,
     evidenceNode: Any,
     opacity: float = DEFAULT_OPACITY,
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float = EVIDENCE_THRESHOLD,
 ) -> None:
     """Lay evidence over its volume in every slice view that shows the volume or nothing.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import slicer
 import vtk
 
-from .colors import PLOT_COLORS
+from ..engine.appearance import LABEL_COLORS
 from .translation import _
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _placeColumns(classification: Classification) -> list[_Column]:
             _("Slice"),
             slices.native_k or range(len(slices)),
             vtk.vtkIntArray(),
-            _("Index K in the volume") if slices.native_k else _("Index among the resampled slices"),
+            _("Index K of the acquired slice") if slices.native_k else _("Index among the resampled slices"),
         )
     ]
     if slices.instance_numbers:
@@ -115,8 +115,8 @@ def addProbabilitySeries(scene: Any, classification: Classification, table: Any,
         node.SetXColumnName(SLICE)
         node.SetYColumnName(probabilityColumn(label.name))
         node.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        node.SetColor(*PLOT_COLORS[n % len(PLOT_COLORS)])
-        node.SetLineStyle(_lineStyle(n // len(PLOT_COLORS)))
+        node.SetColor(*LABEL_COLORS[n % len(LABEL_COLORS)])
+        node.SetLineStyle(_lineStyle(n // len(LABEL_COLORS)))
         node.SetLineWidth(2)
         node.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
         node.SetMarkerSize(5)

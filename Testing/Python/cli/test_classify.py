@@ -318,7 +318,65 @@ def test_doctor_reports_a_torch_that_does_not_work(
 
 
 def test_usage_errors_are_status_2() -> None:
-    for arguments in (["classify"], ["classify", "x", "--bundle", "b", "--out", "o", "--batch", "0"], ["nonsense"], []):
+    empty = ["classify", "", "--bundle", "b", "--out", "o"], ["classify", "x", "--bundle", "b", "--out", ""]
+    for arguments in (
+        *empty,
+        ["classify"],
+        ["classify", "x", "--bundle", "b", "--out", "o", "--batch", "0"],
+        ["nonsense"],
+        [],
+    ):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2
+
+
+def test_a_refused_run_leaves_no_new_folder_and_no_file_of_another_run(
+    spot_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from MedImgClassifierLib import classify_job
+
+    source = save_nrrd(maker.stack_with_spot("axial")[0], tmp_path / "spot.nrrd")
+    out = tmp_path / "a" / "b" / "out"
+    command = ["classify", str(source), "--bundle", str(spot_bundle), "--out", str(out)]
+    monkeypatch.setattr(classify_job, "_scene_is_installed", lambda: False)
+    assert main(command) == 0
+    (out / "scene.mrb").write_text("of an earlier run")
+    assert main(command) == 0
+    assert {path.name for path in out.iterdir()} == {"results.json", "results.csv", "overlay.png"}
+
+    fresh = [*command[:-1], str(tmp_path / "c" / "d" / "out")]
+    monkeypatch.setattr(classify_job, "overlay_picture", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(fresh)
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_being_ended_leaves_nothing_behind(spot_bundle: Path, tmp_path: Path) -> None:
+    import signal
+    import time
+
+    source = save_nrrd(maker.stack_with_spot("axial")[0], tmp_path / "spot.nrrd")
+    script = (
+        "import sys, time, MedImgClassifierLib.classify_job as job\n"
+        "job.overlay_picture = lambda *a: (print('writing', flush=True), time.sleep(60))\n"
+        "from MedImgClassifierLib.cli import main\n"
+        f"sys.exit(main(['classify', {str(source)!r}, '--bundle', {str(spot_bundle)!r}, '--out', 'out']))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None and run.stdout.readline() == "writing\n"
+        time.sleep(0.2)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(20) == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["spot.nrrd"]
+
+
+def test_output_into_a_pipe_that_closes_is_no_error(spot_bundle: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = f"{sys.executable} -m MedImgClassifierLib.cli verify {spot_bundle} | true"
+    run = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0 and run.stderr == ""

@@ -80,12 +80,28 @@ def test_every_pixel_shows_the_field_at_its_place(name: str, ops: tuple) -> None
 
 
 def test_padding_keeps_places_and_never_stretches() -> None:
-    volume = ramp_volume(matrices()["axial"])
+    matrix = matrices()["axial"]
+    matrix[:2, :2] = np.diag([0.8, 0.8])
+    volume = ramp_volume(matrix)
     prepared = geometry([volume], InputSpec(IMAGE, (Pad(),), ()))
     assert prepared.images.shape[2:] == (50, 50)
     np.testing.assert_array_equal(prepared.images[:, 0, 10:40], volume.voxels)
     assert (prepared.images[0, 0, :10] == volume.voxels[0].min()).all()
     np.testing.assert_allclose(prepared.placement.cell_centre_lps(1, 10, 0), volume.slice_origins_lps[1])
+
+
+def test_a_disc_stays_round_where_pixels_are_not_square() -> None:
+    y, x = np.mgrid[0:200, 0:50]
+    disc = ((y - 100) ** 2 + (4 * (x - 25)) ** 2 < 60**2) * 1000  # pixels of 1 x 4 mm
+    volume = Volume.from_matrix(disc[None].astype(np.int16), np.diag([4.0, 1.0, 5.0, 1.0]))
+    shown = geometry([volume], InputSpec(IMAGE, (Pad(), Resize(64, 64)), ())).images[0, 0] > 500
+    assert abs(shown.any(axis=0).sum() - shown.any(axis=1).sum()) <= 2
+
+
+@pytest.mark.parametrize("rows, columns", [(60, 0), (0, 60), (40, 60)])
+def test_padding_to_a_size_never_cuts(rows: int, columns: int) -> None:
+    prepared = geometry([ramp_volume(matrices()["axial"])], InputSpec(IMAGE, (Pad(rows, columns),), ()))
+    assert prepared.images.shape[2:] == (max(rows, 30), max(columns, 50))
 
 
 def test_orient_shows_every_storage_of_a_slice_alike() -> None:

@@ -137,7 +137,7 @@ class EvidenceInTheScene(unittest.TestCase):
         np.testing.assert_array_equal(covered[~coloured], plain[~coloured])
         self.assertTrue((np.abs(covered - plain).max(axis=2)[coloured] > 10).all())
         lower = evidence.GetDisplayNode().GetLowerThreshold()
-        self.assertAlmostEqual(lower, 76.5)
+        self.assertAlmostEqual(lower, 63.75)
 
     def test_lower_threshold_colours_more(self):
         volume = exampleVolume("axial")

@@ -106,7 +106,7 @@ class SavedScene(unittest.TestCase):
         self.assertEqual(seen["evidence size"], [8, 8, 10])
         np.testing.assert_allclose(seen["color"], [0.948, 0.949, 0.491, 1], atol=0.01)
         self.assertEqual(seen["window"], [0, 255])
-        self.assertEqual(seen["threshold"], [1, 76.5])
+        self.assertEqual(seen["threshold"], [1, 63.75])
         self.assertTrue(0.01 < seen["coloured"] < 0.2)
         self.assertEqual(seen["views"], [True, True, True])
         self.assertEqual(seen["columns"][:4], ["Slice", "Instance", "Position", "Label"])
