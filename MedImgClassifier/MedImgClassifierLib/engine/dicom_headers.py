@@ -1,4 +1,4 @@
-"""What the headers of DICOM files say: one `ImageHeader` per file that holds an image.
+"""What the headers of DICOM files say: one `ImageHeader`, or `Unusable`, per file that holds an image.
 
 Elements are taken raw, because building pydicom's data set of a file costs more than reading its voxels.
 Names, ids and dates of patients are never looked at.
@@ -19,14 +19,16 @@ from typing import BinaryIO, Literal
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_has_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import data_element_generator
 from pydicom.uid import UID
 
 from .errors import Refusal
 
-IMPLICIT, DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
-NATIVE = frozenset({IMPLICIT, "1.2.840.10008.1.2.1", DEFLATED, BIG_ENDIAN})
+IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})
 UNDEFINED_LENGTH = 0xFFFFFFFF
 
 _Order = Literal["little", "big"]
@@ -107,13 +109,27 @@ class ImageHeader:
     lossy: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A file that should hold an image but cannot be read. series_uid: '' where the damage hides it."""
+
+    path: Path
+    series_uid: str
+    modality: str
+    refusal: Refusal
+
+    @property
+    def reason(self) -> str:
+        return f"{self.path.name}: {self.refusal.facts.get('reason', self.refusal.code)}"
+
+
 def is_dicom(path: Path) -> bool:
-    """True where a file carries the DICOM prefix."""
+    """True where a file carries the DICOM prefix, or begins with DICOM elements at once."""
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return _beginning(file.read(_FRONT)) is not None
 
 
-def headers_in(folder: Path) -> Iterator[ImageHeader]:
+def headers_in(folder: Path) -> Iterator[ImageHeader | Unusable]:
     """The images in a folder and below, in order of path. Links to folders are not followed; files that are
     not DICOM, and DICOM objects without an image (structured reports, DICOMDIR), are passed over. Raises OSError
     for a folder that cannot be opened: its slices would be missing."""
@@ -130,22 +146,56 @@ def headers_in(folder: Path) -> Iterator[ImageHeader]:
                 yield header
 
 
-def read_header(path: Path) -> ImageHeader | None:
+def read_header(path: Path) -> ImageHeader | Unusable | None:
     """The header of one file; None where it is not DICOM or holds no image.
 
-    Raises INPUT_NOT_AN_IMAGE for a damaged header, INPUT_TRUNCATED for an image without its voxels.
+    Unusable with INPUT_NOT_AN_IMAGE for a damaged header or a .dcm that is not DICOM, with INPUT_TRUNCATED for an
+    image without its voxels.
     """
+    elements = _Elements()
     with path.open("rb") as file:
         front = file.read(_FRONT)
-        if front[128:132] != b"DICM":
+        beginning = _beginning(front)
+        if beginning is None and (path.suffix.lower() != ".dcm" or path.name.startswith(".")):
             return None
         try:
-            return _read_header(path, file, front)
-        except Refusal:
-            raise
+            if beginning is None:
+                raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason="named as DICOM, but does not begin as DICOM")
+            return _read_header(path, file, front, beginning, elements)
+        except Refusal as error:
+            refusal = error
         except Exception as error:  # whatever the parser trips over, the file is damaged
             reason = f"damaged DICOM header: {type(error).__name__}: {error}"
-            raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason=reason) from error
+            refusal = Refusal("INPUT_NOT_AN_IMAGE", path=path, reason=reason)
+    series_uid = elements.text("series_uid")
+    readable = re.fullmatch(r"[0-9.]{1,64}", series_uid) is not None
+    return Unusable(path, series_uid if readable else "", elements.text("modality"), refusal)
+
+
+def _beginning(front: bytes) -> tuple[int, str] | None:
+    """Where a DICOM file's elements begin, and their transfer syntax ('' where file meta elements state it).
+
+    None where it is not DICOM. Preamble and prefix may be missing: it is DICOM, too, where its first two elements
+    are standard ones in rising order, the first of group 2 (file meta) or 8.
+    """
+    if front[128:132] == b"DICM":
+        return 132, ""
+    order: _Order = "big" if front[:1] == b"\0" else "little"
+
+    def tag_at(at: int) -> int:
+        return int.from_bytes(front[at : at + 2], order) << 16 | int.from_bytes(front[at + 2 : at + 4], order)
+
+    tag, vr = tag_at(0), front[4:6]
+    explicit = vr in _SHORT_VRS or vr in _LONG_VRS
+    if tag >> 16 not in ((2, 8) if order == "little" else (8,)) or not (explicit or order == "little"):
+        return None
+    start, end = (8, 12) if vr in _LONG_VRS else (6, 8) if explicit else (4, 8)
+    tags = tag, tag_at(end + int.from_bytes(front[start:end], order))
+    if not (tags[0] < tags[1] and all(tag & 0xFFFF == 0 or dictionary_has_tag(tag) for tag in tags)):
+        return None
+    if tag >> 16 == 2:
+        return 0, ""
+    return 0, BIG_ENDIAN if order == "big" else EXPLICIT if explicit else IMPLICIT
 
 
 def open_data_set(path: Path, transfer_syntax: str) -> BinaryIO:
@@ -153,7 +203,7 @@ def open_data_set(path: Path, transfer_syntax: str) -> BinaryIO:
     if transfer_syntax != DEFLATED:
         return path.open("rb")
     with path.open("rb") as file:
-        file.seek(132)
+        file.seek(132 if file.read(132)[128:] == b"DICM" else 0)
         _file_meta(file)
         stream = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         data = stream.decompress(file.read(), _INFLATED_LIMIT)
@@ -162,15 +212,13 @@ def open_data_set(path: Path, transfer_syntax: str) -> BinaryIO:
     return io.BytesIO(data)
 
 
-def _raw_values(elements: Iterable[RawDataElement | DataElement]) -> dict[int, bytes]:
-    return {int(e.tag): e.value for e in elements if isinstance(e.value, bytes)}
-
-
 def _file_meta(file: BinaryIO) -> dict[int, bytes]:
     def past(tag: int, _vr: str | None, _length: int) -> bool:
         return int.__gt__(tag, 0x0002FFFF)
 
-    return _raw_values(data_element_generator(file, False, True, past))
+    meta = _Elements()
+    meta.take(data_element_generator(file, False, True, past))
+    return meta.values
 
 
 def _walked(front: bytes, at: int, implicit: bool, stop: int) -> tuple[dict[int, bytes], int] | None:
@@ -201,25 +249,32 @@ def _walked(front: bytes, at: int, implicit: bool, stop: int) -> tuple[dict[int,
     return None
 
 
-def _read_header(path: Path, file: BinaryIO, front: bytes) -> ImageHeader | None:
-    walked = _walked(front, 132, False, 0x00030000)
-    if walked is None:
-        file.seek(132)
-        walked = _file_meta(file), file.tell()
-    meta, start = walked
-    syntax = meta.get(0x00020010, b"").decode("ascii").rstrip("\0 ")
+def _read_header(
+    path: Path, file: BinaryIO, front: bytes, beginning: tuple[int, str], elements: _Elements
+) -> ImageHeader | None:
+    """Fills `elements` as far as they can be read, so that a damaged file may still say what it was part of."""
+    start, syntax = beginning
+    meta: dict[int, bytes] = {}
+    if not syntax:
+        walked = _walked(front, start, False, 0x00030000)
+        if walked is None:
+            file.seek(start)
+            walked = _file_meta(file), file.tell()
+        meta, start = walked
+        syntax = meta.get(0x00020010, b"").decode("ascii").rstrip("\0 ")
     if not re.fullmatch(r"[0-9.]{1,64}", syntax):
         raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason="no transfer syntax")
     if syntax == DEFLATED:
         file, front, start = open_data_set(path, syntax), b"", 0
     implicit, order = syntax == IMPLICIT, _ORDER.get(syntax, "little")
+    elements.order = order
     walked = _walked(front, start, implicit, _BEFORE_PIXELS) if order == "little" else None
     if walked is None:
         file.seek(start)
-        found = data_element_generator(file, implicit, order == "little", _at_pixels, specific_tags=[*_WANTED])
-        walked = _raw_values(found), file.tell()
-    elements = _Elements(walked[0], order)
-    file.seek(walked[1])
+        elements.take(data_element_generator(file, implicit, order == "little", _at_pixels, specific_tags=[*_WANTED]))
+    else:
+        elements.values, start = walked
+        file.seek(start)
     first = file.read(8 if implicit else 12)
     if len(first) < 8:
         _check_never_had_pixels(path, meta, elements)
@@ -230,6 +285,8 @@ def _read_header(path: Path, file: BinaryIO, front: bytes) -> ImageHeader | None
         raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason=reason)
     short = not implicit and first[4:6] not in (b"OW", b"OB", b"UN")
     length = int.from_bytes(first[6:8] if short else first[-4:], order)
+    if length == UNDEFINED_LENGTH and syntax in NATIVE:
+        raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason="compressed, without saying how")
     return elements.header(path, syntax, file.tell() - (4 if short else 0), length)
 
 
@@ -248,9 +305,16 @@ def _at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
 class _Elements:
     """Raw element values by tag, decoded on demand."""
 
-    def __init__(self, values: dict[int, bytes], order: _Order) -> None:
-        self.values = values
-        self.order = order
+    def __init__(self) -> None:
+        self.values: dict[int, bytes] = {}
+        self.order: _Order = "little"
+
+    def take(self, elements: Iterable[RawDataElement | DataElement]) -> None:
+        """Keeps the values one by one, for the next element may be damaged; a value that is cut is left out."""
+        for element in elements:
+            if isinstance(element, RawDataElement) and element.value is not None:
+                if len(element.value) == element.length:
+                    self.values[int(element.tag)] = element.value
 
     def text(self, name: str) -> str:
         value = self.values.get(_TAGS[name])

@@ -11,49 +11,61 @@ from pathlib import Path
 
 import numpy as np
 
-from .dicom_headers import ImageHeader, headers_in, read_header
+from .dicom_headers import ImageHeader, Unusable, headers_in, read_header
 from .dicom_pixels import read_voxels
 from .errors import Refusal
 from .volume import Floats, Source, Volume
 
 _SAME_PLACE_MM = 0.01
 _SAME_DIRECTION = 1e-3
+_Found = ImageHeader | Unusable
 _LOSSY_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """One series of a folder: SeriesInstanceUID, Modality, SeriesDescription, number of images."""
+    """One series of a folder: SeriesInstanceUID, Modality, SeriesDescription, number of images; why it cannot be
+    read, '' where nothing in its headers forbids it."""
 
     uid: str
     modality: str
     description: str
     count: int
+    unusable: str = ""
 
     def __str__(self) -> str:
-        about = ", ".join(part for part in (self.modality, self.description, f"{self.count} images") if part)
-        return f"{self.uid or 'without UID'} ({about})"
+        unusable = self.unusable and f"unusable, because {self.unusable}"
+        parts = (self.modality, self.description, f"{self.count} images", unusable)
+        return f"{self.uid or 'without UID'} ({', '.join(part for part in parts if part)})"
 
 
 def list_series(folder: str | Path) -> tuple[SeriesSummary, ...]:
-    """The series in a folder and below, in order of their first file. Raises INPUT_NOT_FOUND."""
+    """The series in a folder and below, in order of their first file; last, without UID, the files that are too
+    damaged to say which series they belong to. Raises INPUT_NOT_FOUND."""
     if not Path(folder).is_dir():
         raise Refusal("INPUT_NOT_FOUND", path=folder)
-    return tuple(_summary(headers) for headers in _by_series(headers_in(Path(folder))).values())
+    return _summaries(*_by_series(headers_in(Path(folder))))
 
 
 def read_dicom_folder(folder: Path, series: str | None = None) -> Volume:
-    """The one series of a folder, or the one with SeriesInstanceUID `series`."""
-    groups = _by_series(headers_in(folder))
-    listing = "; ".join(str(_summary(headers)) for headers in groups.values())
-    if not groups:
+    """The one series of a folder, or the one with SeriesInstanceUID `series`.
+
+    Refused where an image of this series cannot be read. Files too damaged to say which series they belong to may
+    be slices of it: they are refused, too, unless the series was chosen by name; then they are noted.
+    """
+    groups, lost = _by_series(headers_in(folder))
+    listing = "; ".join(str(summary) for summary in _summaries(groups, lost))
+    if not groups and not lost:
         raise Refusal("INPUT_EMPTY_FOLDER", path=folder)
     if series is not None and series not in groups:
         raise Refusal("INPUT_SERIES_UNKNOWN", path=folder, series=series, listing=listing)
     if series is None and len(groups) > 1:
         raise Refusal("INPUT_SEVERAL_SERIES", path=folder, count=len(groups), listing=listing)
-    headers = next(iter(groups.values())) if series is None else groups[series]
-    return _volume(headers, folder)
+    if series is None and lost:
+        raise lost[0].refusal
+    members = next(iter(groups.values())) if series is None else groups[series]
+    note = f"UNREADABLE_FILES: {len(lost)} files could not be read (first: {lost[0].path.name})" if lost else ""
+    return _volume(_usable(members), folder, [note] if note else [])
 
 
 def read_dicom_file(path: Path, series: str | None = None) -> Volume:
@@ -61,25 +73,49 @@ def read_dicom_file(path: Path, series: str | None = None) -> Volume:
     header = read_header(path)
     if header is None:
         raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason="a DICOM object without an image")
+    headers = _usable([header])
     if series is not None and series != header.series_uid:
         raise Refusal("INPUT_SERIES_UNKNOWN", path=path, series=series, listing=_summary([header]))
-    return _volume([header], path)
+    return _volume(headers, path, [])
 
 
-def _by_series(headers: Iterable[ImageHeader]) -> dict[str, list[ImageHeader]]:
-    groups: dict[str, list[ImageHeader]] = {}
+def _by_series(headers: Iterable[_Found]) -> tuple[dict[str, list[_Found]], list[Unusable]]:
+    """Images by SeriesInstanceUID, and the damaged ones whose series is not known."""
+    groups: dict[str, list[_Found]] = {}
+    lost = []
     for header in headers:
-        groups.setdefault(header.series_uid, []).append(header)
-    return groups
+        if isinstance(header, Unusable) and not header.series_uid:
+            lost.append(header)
+        else:
+            groups.setdefault(header.series_uid, []).append(header)
+    return groups, lost
 
 
-def _summary(headers: Sequence[ImageHeader]) -> SeriesSummary:
+def _usable(headers: Iterable[_Found]) -> list[ImageHeader]:
+    """The same headers; raises the refusal of the first that is unusable."""
+    usable = []
+    for header in headers:
+        if isinstance(header, Unusable):
+            raise header.refusal
+        usable.append(header)
+    return usable
+
+
+def _summaries(groups: dict[str, list[_Found]], lost: list[Unusable]) -> tuple[SeriesSummary, ...]:
+    return tuple(_summary(headers) for headers in (*groups.values(), lost) if headers)
+
+
+def _summary(headers: Sequence[_Found]) -> SeriesSummary:
     first = headers[0]
-    return SeriesSummary(first.series_uid, first.modality, first.description, len(headers))
+    description = next((header.description for header in headers if isinstance(header, ImageHeader)), "")
+    unusable = next((header.reason for header in headers if isinstance(header, Unusable)), "")
+    return SeriesSummary(first.series_uid, first.modality, description, len(headers), unusable)
 
 
-def _volume(headers: list[ImageHeader], path: Path) -> Volume:
+def _volume(headers: list[ImageHeader], path: Path, found: list[str]) -> Volume:
+    """The stack of one series' images; `found`: notes on what was found beside them."""
     headers, notes = _without_duplicates(headers, path)
+    notes += found
     first = headers[0]
     _check_alike(headers, path)
     if len(headers) == 1 and (first.position is None or first.orientation is None):

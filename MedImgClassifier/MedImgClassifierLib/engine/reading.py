@@ -12,6 +12,7 @@ What reading had to decide is left in `Source.notes` as 'CODE: detail', for the 
     MONOCHROME1_INVERTED  other modalities stored so: values inverted once
     LOSSY_COMPRESSION     lossy compression, stated by the header or the transfer syntax
     LOCALISER             images marked as localisers
+    UNREADABLE_FILES      files beside a series chosen by UID, so damaged that they may be slices of it
 
 Voxels come as int16 where their values are integers that fit, else as float32. Formats that state no modality
 give modality '' and units 'arbitrary'. Nothing that names a patient is read.
@@ -38,6 +39,8 @@ from .voxel_values import kept_voxels, stacked_volume
 
 __all__ = ["SeriesSummary", "list_series", "read_volume"]
 
+_SPACING_MM = (1e-3, 1e3)  # from microscopy to far beyond a gap between slices
+_FARTHEST_MM = 1e5
 _LARGEST_PICTURE = 1 << 28  # pixels; more is a decompression bomb
 
 
@@ -48,20 +51,33 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
     series: SeriesInstanceUID to choose from a folder with several series.
 
     Raises Refusal with an INPUT_ code for whatever is missing, not an image, incomplete, not one channel of
-    three or two dimensions, without usable geometry, or not finite.
+    three or two dimensions, without usable or plausible geometry, or not finite.
     """
     place = Path(path)
     try:
-        if place.is_dir():
-            return read_dicom_folder(place, series)
         if not place.exists():
             raise Refusal("INPUT_NOT_FOUND", path=path)
-        return _read_file(place, series)
+        volume = read_dicom_folder(place, series) if place.is_dir() else _read_file(place, series)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason=reason) from error
     except MemoryError as error:
         raise Refusal("RESOURCE_MEMORY", device="cpu", reason=f"reading '{path}'") from error
+    _check_plausible(volume, place)
+    return volume
+
+
+def _check_plausible(volume: Volume, path: Path) -> None:
+    """Refuses sizes that no patient has: a wrong unit or a damaged header."""
+    steps = np.linalg.norm(np.diff(volume.slice_origins_lps, axis=0), axis=1)
+    thickness = () if volume.slice_thickness_mm is None else (volume.slice_thickness_mm,)
+    spacings = np.array([*volume.spacing_mm, *thickness, *steps])
+    absurd = spacings[(spacings < _SPACING_MM[0]) | (spacings > _SPACING_MM[1])]
+    farthest = float(np.abs(volume.slice_origins_lps).max())
+    if absurd.size:
+        raise Refusal("INPUT_GEOMETRY", path=path, reason=f"a spacing of {absurd[0]:.4g} mm is not plausible")
+    if farthest > _FARTHEST_MM:
+        raise Refusal("INPUT_GEOMETRY", path=path, reason=f"an origin {farthest:.4g} mm away is not plausible")
 
 
 def _read_file(path: Path, series: str | None) -> Volume:

@@ -18,6 +18,7 @@ from .volume import Floats, Source, Volume
 
 MODALITIES = frozenset({"CT", "MR", "PT", "NM", "CR", "DX", "MG", "XA", "RF", "US"})
 _INT16 = np.iinfo(np.int16)
+_PIECE = 1 << 12  # compressed bytes
 _FLOAT32_INTEGERS = 2**24  # the largest range of integers that float32 holds exactly
 
 
@@ -34,14 +35,20 @@ def _shown(sizes: Sequence[int]) -> str:
 
 def inflated(data: bytes | memoryview, limit: int, path: Path) -> bytes:
     """At most `limit` bytes out of gzip (also of several members) or zlib data, however much it would unpack to."""
+    packed, at = memoryview(data), 0
     pieces: list[bytes] = []
-    rest, found = bytes(data), 0
+    found = 0
     try:
-        while rest and found < limit:
+        while at < len(packed) and found < limit:
             stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by its header
-            pieces.append(stream.decompress(rest, limit - found))
-            found += len(pieces[-1])
-            rest = stream.unused_data
+            while at < len(packed) and found < limit and not stream.eof:
+                # fed in small pieces, because what lies behind the end of a member is copied
+                piece = packed[at : at + _PIECE]
+                pieces.append(stream.decompress(piece, limit - found))
+                found += len(pieces[-1])
+                at += len(piece) - len(stream.unused_data)
+            if not stream.eof:  # the checksum behind the last byte may lie in the next piece
+                stream.decompress(stream.unconsumed_tail + bytes(packed[at : at + _PIECE]), 1)
     except zlib.error as error:
         raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason=f"damaged compressed data: {error}") from error
     return b"".join(pieces)

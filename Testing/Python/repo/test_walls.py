@@ -56,7 +56,7 @@ ONLY_THESE = {
 }
 # Floors inside the engine, from the ground; a file imports its own floor or lower ones.
 ENGINE_FLOORS = (
-    {"errors", "volume", "result"},
+    {"errors", "volume", "result", "appearance"},
     {
         *(
             "voxel_values",
