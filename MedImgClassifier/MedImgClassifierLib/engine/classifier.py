@@ -88,6 +88,9 @@ class Classifier:
                 maps.append(class_maps(bundle.network_info.evidence, encoded.maps, bundle.head))
             clock.stop("head_and_evidence")
         report("classify", 1.0)
+        provenance = self._provenance(case, started)
+        clock.stop("hash")
+        provenance["seconds"] = {stage: round(seconds, 4) for stage, seconds in clock.seconds.items()}
 
         return Classification(
             labels=bundle.labels,
@@ -97,7 +100,7 @@ class Classifier:
             key_slices=key_slices(probabilities(np.concatenate(logits), bundle.temperature or 1.0)),
             calibrated=bundle.temperature is not None,
             bundle=bundle.summary(),
-            provenance=self._provenance(case, started, clock),
+            provenance=provenance,
         )
 
     def _slices(self, volume: Volume, logits: Any) -> SliceResults:
@@ -118,7 +121,7 @@ class Classifier:
         at = Placement(origins, pixels[0].column_step_lps, pixels[0].row_step_lps)
         return place(np.concatenate(maps), at, self.bundle.network_info)
 
-    def _provenance(self, case: Case, started: datetime.datetime, clock: _Clock) -> dict[str, Any]:
+    def _provenance(self, case: Case, started: datetime.datetime) -> dict[str, Any]:
         inputs = {}
         for name, volume in case.channels.items():
             if volume is not None:
@@ -140,7 +143,6 @@ class Classifier:
             "precision": self.runtime.precision,
             "selftest_difference": self.selftest_difference,
             "batch": self.batch,
-            "seconds": {stage: round(seconds, 4) for stage, seconds in clock.seconds.items()},
             "versions": _versions(),
         }
 

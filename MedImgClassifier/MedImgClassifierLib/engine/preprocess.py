@@ -24,7 +24,7 @@ Images = NDArray[np.float32]
 Plane = Literal["native", "axial", "sagittal", "coronal"]
 Scope = Literal["fixed", "slice", "foreground"]
 
-HU_FLOOR = -1024.0
+HU_FLOOR = -1024
 """CT padding outside the field of view is stored below air; it is raised to this before anything is averaged."""
 
 # (direction of increasing I, direction of increasing J) in which a reader expects a slice, by the axis of its normal
@@ -323,10 +323,11 @@ def geometry(volumes: Sequence[Volume], spec: InputSpec, start: int = 0, stop: i
     volumes: one per channel, in the spec's order, all on the same grid. The images keep their units.
     """
     first = volumes[0]
-    voxels = np.stack([volume.voxels[start:stop] for volume in volumes], axis=1)
-    images = voxels.astype(np.float32)
-    if first.units == "HU":
-        np.maximum(images, HU_FLOOR, out=images)
+    images = np.empty((len(first.voxels[start:stop]), len(volumes), *first.voxels.shape[1:]), np.float32)
+    for channel, volume in enumerate(volumes):
+        voxels = volume.voxels[start:stop]
+        may_be_below = volume.units == "HU" and np.can_cast(np.int16, voxels.dtype)
+        images[:, channel] = np.maximum(voxels, HU_FLOOR) if may_be_below else voxels
     at = Placement(
         origins_lps=first.slice_origins_lps[start:stop],
         column_step_lps=first.row_direction_lps * first.spacing_mm[0],

@@ -137,6 +137,8 @@ def test_ct_padding_below_air_does_not_darken_its_neighbours() -> None:
     ct = Volume.from_matrix(voxels, np.eye(4), modality="CT", units="HU")
     shown = geometry([ct], InputSpec(IMAGE, (Resize(8, 8),), ()))
     assert shown.images.min() == -1024
+    small = Volume.from_matrix(np.full((1, 32, 32), 7, np.uint8), np.eye(4), modality="CT", units="HU")
+    assert geometry([small], InputSpec(IMAGE, (), ())).images.max() == 7
 
 
 def test_intensity_operations_by_hand() -> None:
