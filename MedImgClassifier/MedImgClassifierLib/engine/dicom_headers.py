@@ -294,7 +294,7 @@ def _check_never_had_pixels(path: Path, meta: dict[int, bytes], elements: _Eleme
     """Passes an object that never had an image (a report, a plan); refuses an image whose end is missing."""
     kind = elements.text("sop_class") or meta.get(0x00020002, b"").decode("ascii").rstrip("\0 ")
     size = elements.integer("rows") * elements.integer("columns") * elements.integer("bits_allocated") // 8
-    if size or "Image Storage" in UID(kind, validation_mode=IGNORE).name:
+    if size or not kind or "Image Storage" in UID(kind, validation_mode=IGNORE).name:
         raise Refusal("INPUT_TRUNCATED", path=path, expected=size or ">0", found=0)
 
 
@@ -312,9 +312,9 @@ class _Elements:
     def take(self, elements: Iterable[RawDataElement | DataElement]) -> None:
         """Keeps the values one by one, for the next element may be damaged; a value that is cut is left out."""
         for element in elements:
-            if isinstance(element, RawDataElement) and element.value is not None:
-                if len(element.value) == element.length:
-                    self.values[int(element.tag)] = element.value
+            value = element.value
+            if isinstance(element, RawDataElement) and value is not None and len(value) == element.length:
+                self.values[int(element.tag)] = value
 
     def text(self, name: str) -> str:
         value = self.values.get(_TAGS[name])

@@ -102,7 +102,8 @@ def _usable(headers: Iterable[_Found]) -> list[ImageHeader]:
 
 
 def _summaries(groups: dict[str, list[_Found]], lost: list[Unusable]) -> tuple[SeriesSummary, ...]:
-    return tuple(_summary(headers) for headers in (*groups.values(), lost) if headers)
+    known = tuple(_summary(headers) for headers in groups.values())
+    return (*known, _summary(lost)) if lost else known
 
 
 def _summary(headers: Sequence[_Found]) -> SeriesSummary:

@@ -70,8 +70,8 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
 def _check_plausible(volume: Volume, path: Path) -> None:
     """Refuses sizes that no patient has: a wrong unit or a damaged header."""
     steps = np.linalg.norm(np.diff(volume.slice_origins_lps, axis=0), axis=1)
-    thickness = () if volume.slice_thickness_mm is None else (volume.slice_thickness_mm,)
-    spacings = np.array([*volume.spacing_mm, *thickness, *steps])
+    thickness = () if len(steps) or volume.slice_thickness_mm is None else (volume.slice_thickness_mm,)
+    spacings = np.array([*volume.spacing_mm, *steps, *thickness])
     absurd = spacings[(spacings < _SPACING_MM[0]) | (spacings > _SPACING_MM[1])]
     farthest = float(np.abs(volume.slice_origins_lps).max())
     if absurd.size:

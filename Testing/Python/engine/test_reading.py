@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,17 @@ import pytest
 import SimpleITK
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
+from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.reading import SeriesSummary, list_series, read_volume
+from MedImgClassifierLib.engine.voxel_values import inflated
 
 Stack = NDArray[np.int16]
 TURN = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
@@ -151,6 +160,40 @@ def test_every_uncompressed_transfer_syntax_gives_the_same_volume(
     v = read_volume(ct_folder)
     assert np.array_equal(v.voxels, stack - 1024)
     assert v.source.description == "Head"
+
+
+@pytest.mark.parametrize("meta", [False, True])
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_slices_without_preamble_are_read(ct_folder: Path, stack: Stack, syntax: pydicom.uid.UID, meta: bool) -> None:
+    for path in list(ct_folder.iterdir())[:: 2 if meta else 1]:
+        data = pydicom.dcmread(path)
+        data.PixelData = data.pixel_array.astype(">i2" if syntax == ExplicitVRBigEndian else "<i2").tobytes()
+        data.file_meta.TransferSyntaxUID = syntax
+        implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+        pydicom.dcmwrite(path, data, implicit_vr=implicit, little_endian=little, force_encoding=True)
+        whole = path.read_bytes()
+        bare = path.with_suffix("")
+        path.rename(bare)
+        data_set = whole.index(b"\x08\x00\x16\x00" if little else b"\x00\x08\x00\x16")
+        bare.write_bytes(whole[132 if meta else data_set :])
+    assert np.array_equal(read_volume(ct_folder).voxels, stack - 1024)
+    assert read_volume(bare).voxels.shape == (1, 48, 40)
+
+
+def test_deflated_slices_without_preamble_are_read(tmp_path: Path, stack: Stack, write_slice: Any) -> None:
+    data = write_slice(tmp_path / "x", stack[0])
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    pydicom.dcmwrite(tmp_path / "x", data)
+    (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes()[132:])
+    assert np.array_equal(read_volume(tmp_path).voxels[0], stack[0] - 1024)
+
+
+def test_files_that_begin_much_like_dicom_are_passed_over(ct_folder: Path) -> None:
+    (ct_folder / "a.raw").write_bytes(np.array([8, 5, 8, 0] * 100, "<i2").tobytes())
+    (ct_folder / "b.raw").write_bytes(np.full(100, 8, "<i2").tobytes())
+    (ct_folder / "c.raw").write_bytes(np.arange(2, 1000, dtype="<i2").tobytes())
+    (ct_folder / "d.raw").write_bytes(np.arange(8, 1000, dtype=">i2").tobytes())
+    assert read_volume(ct_folder).voxels.shape == (5, 48, 40)
 
 
 def _compress(path: Path, compressor: str) -> None:
@@ -481,6 +524,27 @@ def test_gzip_of_several_members_is_read_whole(tmp_path: Path, stack: Stack) -> 
     data = (tmp_path / "image.nii").read_bytes()
     (tmp_path / "image.nii.gz").write_bytes(gzip.compress(data[:400]) + gzip.compress(data[400:]))
     assert np.array_equal(read_volume(tmp_path / "image.nii.gz").voxels, stack)
+
+
+@pytest.mark.parametrize("garbage", [b"garbage" * 1000, bytes(512), b"\x1f\x8b"])
+def test_what_lies_behind_all_voxels_of_a_gzip_is_passed_over(tmp_path: Path, stack: Stack, garbage: bytes) -> None:
+    nibabel.save(nibabel.Nifti1Image(stack.T, np.eye(4)), tmp_path / "image.nii")
+    packed = gzip.compress((tmp_path / "image.nii").read_bytes())
+    (tmp_path / "image.nii.gz").write_bytes(packed + garbage)
+    assert np.array_equal(read_volume(tmp_path / "image.nii.gz").voxels, stack)
+
+
+@pytest.mark.parametrize("wbits", [15, 31])
+def test_inflating_in_pieces_gives_the_same_bytes_and_sees_every_checksum(wbits: int) -> None:
+    noise = np.random.default_rng(0).bytes(4096 * 3)
+    for size in range(4096 * 2 - 40, 4096 * 2, 3):  # the checksum lies across the border of two pieces, or on it
+        coder = zlib.compressobj(wbits=wbits)
+        packed = coder.compress(noise[:size]) + coder.flush()
+        assert inflated(packed, size, Path("x")) == noise[:size]
+        assert inflated(packed, 544, Path("x")) == noise[:544]
+        assert inflated(packed[:-30], size, Path("x")) == noise[: size - 30 + (4 if wbits == 15 else 8)]
+        with pytest.raises(Refusal):
+            inflated(packed[:-5] + bytes([packed[-5] ^ 1]) + packed[-4:], size, Path("x"))
 
 
 @pytest.mark.parametrize("mode", ["L", "I;16", "RGB", "RGBA", "LA", "P", "1"])

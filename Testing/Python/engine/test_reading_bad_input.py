@@ -6,6 +6,7 @@ import gzip
 import os
 import shutil
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,72 @@ def test_a_dicom_object_without_image(ct_folder: Path) -> None:
     assert read_volume(ct_folder).voxels.shape == (5, 48, 40), "a report beside the slices is passed over"
 
 
+# --- DICOM: damage beside the slices
+
+
+def damaged_series(folder: Path, stack: Stack, write_slice: Any) -> Path:
+    """A sixth file, of another series, whose pixel spacing is no number."""
+    write_slice(folder / "z.dcm", stack[0], SeriesInstanceUID="9.9", SOPInstanceUID="9.9.1", Modality="MR")
+    whole = (folder / "z.dcm").read_bytes()
+    assert whole.count(b"0.8\\0.5 ") == 1
+    (folder / "z.dcm").write_bytes(whole.replace(b"0.8\\0.5 ", b"0.8\\abc "))
+    return folder / "z.dcm"
+
+
+def test_a_damaged_series_refuses_only_itself(ct_folder: Path, stack: Stack, write_slice: Any) -> None:
+    damaged = damaged_series(ct_folder, stack, write_slice)
+    refusal = refused(ct_folder)
+    assert refusal.code == "INPUT_SEVERAL_SERIES"
+    assert "1.2.3.4 (CT, Head, 5 images); 9.9 (MR, 1 images, unusable, because z.dcm: damaged" in str(refusal)
+    assert [bool(summary.unusable) for summary in list_series(ct_folder)] == [False, True]
+    volume = read_volume(ct_folder, series="1.2.3.4")
+    assert np.array_equal(volume.voxels, stack - 1024)
+    assert volume.source.notes == ()
+    assert refused(ct_folder, series="9.9").code == "INPUT_NOT_AN_IMAGE"
+    changed(ct_folder / "a.dcm", SeriesInstanceUID="9.9")
+    assert "z.dcm" in str(refused(ct_folder, series="9.9")), "one of two images of the chosen series"
+    for path in ct_folder.iterdir():
+        if path != damaged:
+            path.unlink()
+    assert "z.dcm" in str(refused(ct_folder)), "the only series"
+
+
+def test_floating_point_images_do_not_hide_the_other_series(ct_folder: Path, stack: Stack, write_slice: Any) -> None:
+    data = write_slice(ct_folder / "z.dcm", stack[0], SeriesInstanceUID="9.9", SOPInstanceUID="9.9.1")
+    del data.PixelData
+    data.FloatPixelData = np.zeros(stack[0].shape, np.float32).tobytes()
+    pydicom.dcmwrite(ct_folder / "z.dcm", data)
+    assert "because z.dcm: floating-point pixel data" in str(refused(ct_folder))
+    assert read_volume(ct_folder, series="1.2.3.4").voxels.shape == (5, 48, 40)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 140, -1])
+def test_a_file_that_may_be_a_slice_is_refused_or_noted(ct_folder: Path, stack: Stack, keep: int) -> None:
+    path = ct_folder / "e.dcm"
+    whole = path.read_bytes()
+    inside = (
+        whole.index(b"\x20\x00\x0e\x00UI") + 8 + 4
+    )  # half of the SeriesInstanceUID: not to be taken for a whole one
+    path.write_bytes(whole[: keep if keep >= 0 else inside])
+    assert "e.dcm" in str(refused(ct_folder))
+    volume = read_volume(ct_folder, series="1.2.3.4")
+    assert np.array_equal(volume.voxels, np.delete(stack, 2, axis=0) - 1024)
+    assert volume.source.notes == ("UNREADABLE_FILES: 1 files could not be read (first: e.dcm)",)
+    assert [summary.uid for summary in list_series(ct_folder)] == ["1.2.3.4", ""]
+    path.rename(ct_folder / "._e.dcm").write_bytes(b"\0\5\x16\7" + bytes(200))
+    assert read_volume(ct_folder).source.notes == (), "what a Mac leaves beside a file is no slice"
+
+
+def test_compressed_voxels_that_do_not_say_how(ct_folder: Path) -> None:
+    path = ct_folder / "a.dcm"
+    data = pydicom.dcmread(path)
+    data.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+    data.save_as(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[whole.index(b"\x08\x00\x16\x00UI") :])
+    assert "compressed, without saying how" in str(refused(ct_folder))
+
+
 # --- DICOM: geometry
 
 
@@ -165,6 +232,44 @@ def test_geometry_that_cannot_be(ct_folder: Path, change: dict[str, Any]) -> Non
         changed(path, **change)
     assert refused(ct_folder).code == "INPUT_GEOMETRY"
     assert refused(ct_folder / "a.dcm").code == "INPUT_GEOMETRY"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"PixelSpacing": [0.8, 1001]},
+        {"PixelSpacing": [0.0009, 0.8]},
+        {"ImagePositionPatient": [0, 0, 1.1e5]},
+        {"ImagePositionPatient": [-1e9, 0, 0]},
+    ],
+)
+def test_geometry_that_no_patient_has(ct_folder: Path, change: dict[str, Any]) -> None:
+    changed(ct_folder / "a.dcm", **change)
+    refusal = refused(ct_folder / "a.dcm")
+    assert refusal.code == "INPUT_GEOMETRY"
+    assert "not plausible" in str(refusal)
+
+
+def test_a_gap_between_slices_that_no_patient_has(ct_folder: Path) -> None:
+    changed(ct_folder / "e.dcm", ImagePositionPatient=[-10, -20, 1500])
+    assert "a spacing of 1490 mm is not plausible" in str(refused(ct_folder))
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nrrd", ".mha"])
+@pytest.mark.parametrize(
+    ("spacing", "origin"),
+    [((1, 1, 2000), (0, 0, 0)), ((1, 2000, 1), (0, 0, 0)), ((1e-4, 1, 1), (0, 0, 0)), ((1, 1, 1), (0, 2e5, 0))],
+)
+def test_geometry_that_no_patient_has_in_other_formats(
+    tmp_path: Path, stack: Stack, ending: str, spacing: tuple[float, ...], origin: tuple[float, ...]
+) -> None:
+    image = SimpleITK.GetImageFromArray(stack)
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    SimpleITK.WriteImage(image, str(tmp_path / f"x{ending}"))
+    refusal = refused(tmp_path / f"x{ending}")
+    assert refusal.code == "INPUT_GEOMETRY"
+    assert "not plausible" in str(refusal)
 
 
 @pytest.mark.parametrize("text", [b"nan\\0.8 ", b"0.8 ", b"ab\\cd ", b"0,8\\0,8 "])
@@ -339,6 +444,14 @@ def test_a_compressed_nifti_whose_stream_is_cut_or_damaged(nifti: Path) -> None:
     damaged[-6] ^= 1  # the checksum
     path.write_bytes(damaged)
     assert refused(path).code == "INPUT_NOT_AN_IMAGE"
+
+
+def test_a_flood_of_empty_gzip_members_is_read_in_time_that_grows_with_its_size(nifti: Path) -> None:
+    path = nifti.with_suffix(".nii.gz")
+    path.write_bytes(gzip.compress(b"") * 100_000 + gzip.compress(nifti.read_bytes()))
+    start = time.process_time()
+    assert read_volume(path).voxels.shape == (5, 48, 40)
+    assert time.process_time() - start < 5, "quadratic, it copies 100 GB"
 
 
 @pytest.mark.parametrize(
