@@ -64,6 +64,6 @@ bench: $(VENV)/bench.stamp ## timings as ratios against the usual ways, with the
 model: $(VENV)/test.stamp ## train the shipped bundle again from the archives in DATA and write its figures
 	$(BIN)/python -m medimg_training.body_region release --archives "$(DATA)"
 
-clean: ## remove the environment, caches and everything under out/
+clean: ## remove the environment, caches, out/ and build/ (with what `make model` goes on from)
 	rm -rf .venv out build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

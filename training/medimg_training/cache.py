@@ -147,7 +147,7 @@ def _write(manifest: Manifest, rows: Sequence[Row], spec: InputSpec, path: Path,
             for name, value in (("labels", label), ("samples", row.sample), ("groups", row.group)):
                 known[name] += [value] * (stop - first)
             known["units"] += [done.units] * (stop - first)
-            known["modalities"] += [row.covariates.get("modality", volume.modality)] * (stop - first)
+            known["modalities"] += [row.covariates.get("modality") or volume.modality] * (stop - first)
             known["slices"] += range(first, stop)
     return {**known, "classes": manifest.classes, "shape": (len(known["labels"]), *shape)}
 

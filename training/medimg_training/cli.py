@@ -69,8 +69,8 @@ def add_commands(subparsers: Any) -> None:
         help="id of the bundle: a-z, 0-9 and hyphens",
     )
     train.add_argument("--bundle-version", type=_text("[0-9]+[.][0-9]+[.][0-9]+"), default="0.1.0")
-    train.add_argument("--title", help="what people see; the name where it is not given")
-    train.add_argument("--licence", default="not stated", help="of the weights, e.g. CC-BY-4.0")
+    train.add_argument("--title", type=_text(r".*\S.*"), help="what people see; the name where it is not given")
+    train.add_argument("--licence", type=_text(r".*\S.*"), default="not stated", help="of the weights, e.g. CC-BY-4.0")
 
 
 def _whole(least: int) -> Callable[[str], int]:
@@ -110,6 +110,7 @@ def _text(pattern: str) -> Callable[[str], str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate, write the bundle; prints the figures. Raises Refusal."""
+    fresh = not arguments.out.exists()
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -122,6 +123,9 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt as error:
         kept = arguments.out / "fit" / "checkpoint.pt"
         raise Refusal("CANCELLED_TRAINING", path=kept) if kept.exists() else Refusal("CANCELLED") from error
+    finally:
+        if fresh and not any(arguments.out.iterdir()):
+            arguments.out.rmdir()
     return 0
 
 
@@ -139,6 +143,7 @@ def _train(arguments: argparse.Namespace) -> None:
     (fold,) = split.folds
     rows = [row for row in manifest.rows if row.label]
     prepared = prepare(manifest, rows, spec, out / "cache", progress=True)
+    _check_network(recipe, prepared)
     fit_rows, select_rows = prepared.of_groups(fold.fit), prepared.of_groups(fold.select)
     device = arguments.device
     result = fit(recipe, prepared, spec, fit_rows, select_rows, out / "fit", augment, progress=True, device=device)
@@ -158,10 +163,15 @@ def _input_spec(arguments: argparse.Namespace) -> InputSpec:
         geometry = (Orient(), Pad(), Resize(arguments.size, arguments.size))
         intensity = (Percentile(1, 99), ZScore(0.5, 0.25))
         return InputSpec((ChannelSpec("image"),), geometry, intensity, plane=arguments.plane)
+    where = "input specification"
     try:
-        return InputSpec.from_json(json.loads(arguments.input.read_text(encoding="utf-8")))
+        spec = InputSpec.from_json(json.loads(arguments.input.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refusal("DATA_MANIFEST", path=arguments.input, where="input specification", reason=repr(error)) from error
+        raise Refusal("DATA_MANIFEST", path=arguments.input, where=where, reason=repr(error)) from error
+    if len(spec.channels) != 1:
+        reason = f"it has {len(spec.channels)} channels, a row of the manifest is one"
+        raise Refusal("DATA_MANIFEST", path=arguments.input, where=where, reason=reason)
+    return spec
 
 
 def _recipe(arguments: argparse.Namespace) -> tuple[Recipe, Any]:
@@ -187,13 +197,33 @@ def _recipe(arguments: argparse.Namespace) -> tuple[Recipe, Any]:
     return Recipe.of(arguments.preset, arguments.network, **choices), augment
 
 
+def _check_network(recipe: Recipe, prepared: PreparedSet) -> None:
+    """Refuse, before hours are spent, a network that cannot be trained on images of this size in these batches."""
+    import torch
+
+    from MedImgClassifierLib.engine.networks import build
+
+    channels, height, width = prepared.images.shape[1:]
+    module = build(recipe.network, labels=len(prepared.classes), channels=channels, **recipe.network_options).train()
+    try:
+        module(torch.zeros(min(recipe.batch, 2), channels, height, width))
+    except (RuntimeError, ValueError) as error:
+        facts = {"network": recipe.network, "rows": height, "columns": width, "batch": recipe.batch}
+        raise Refusal("USAGE_NETWORK_SIZE", **facts, reason=str(error).splitlines()[0]) from error
+
+
 def _split(arguments: argparse.Namespace, manifest: Manifest) -> Split:
     """The split that stands in the output folder already, else a new one, which is put there."""
-    from .split import Split, make_split, split_from_column
+    from .split import FROM_COLUMN, Split, make_split, split_from_column
 
     path = arguments.out / "split.json"
     if path.exists():
-        return Split.read(path, manifest)
+        found = Split.read(path, manifest)
+        if len(found.folds) != 1:
+            raise Refusal("DATA_SPLIT", reason=f"'{path}' has {len(found.folds)} folds, not one")
+        if arguments.split_column and found.how != FROM_COLUMN:
+            raise Refusal("DATA_SPLIT", reason=f"'{path}' stands there already and is not of the column 'split'")
+        return found
     split = split_from_column(manifest) if arguments.split_column else make_split(manifest, FRACTIONS, arguments.seed)
     split.write(path)
     return split

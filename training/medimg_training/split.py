@@ -29,6 +29,7 @@ Role = Literal["fit", "select", "calibrate", "evaluate"]
 ROLES: tuple[Role, ...] = get_args(Role)
 COLUMN_ROLES: Mapping[str, Role] = {"train": "fit", "val": "select", "calibrate": "calibrate", "test": "evaluate"}
 FORMAT = 1
+FROM_COLUMN = "column 'split'"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def split_from_column(manifest: Manifest, roles: Mapping[str, Role] = COLUMN_ROL
         groups[roles[row.split]][row.group] = None
     fold = Fold(**{role: tuple(found) for role, found in groups.items()})
     _check_classes(manifest, fold, ("fit",))
-    return Split((fold,), "column 'split'", manifest.sha256)
+    return Split((fold,), FROM_COLUMN, manifest.sha256)
 
 
 def make_split(manifest: Manifest, fractions: Mapping[Role, float], seed: int = 0) -> Split:
@@ -150,6 +151,8 @@ def _stratified_part(rows: Sequence[Row], share: float, seed: int) -> set[str]:
     if len(set(groups)) < of:
         raise Refusal("DATA_SPLIT", reason=f"{len(set(groups))} groups are too few to set {share:.2f} of them apart")
     labels = np.array([row.label for row in rows])
+    if max(np.unique(labels, return_counts=True)[1]) < of:  # scikit-learn would raise ValueError
+        raise Refusal("DATA_SPLIT", reason=f"no class has the {of} samples that it takes to set {share:.2f} apart")
     folds = StratifiedGroupKFold(of, shuffle=True, random_state=seed).split(groups, labels, groups)
     return {str(groups[n]) for _, (_, held) in zip(range(parts), folds, strict=False) for n in held}
 

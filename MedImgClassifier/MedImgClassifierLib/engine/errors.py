@@ -46,6 +46,12 @@ _CATALOGUE = {
         "{device} 上的 {precision} 与模型包自检不一致（概率差 {difference:.2g}，允许 {allowed:.2g}）",
         "请使用 --precision float32",
     ),
+    "USAGE_NETWORK_SIZE": _Text(
+        "network '{network}' cannot be trained on {rows} x {columns} pixels in batches of {batch} ({reason})",
+        "use a larger --size or --batch, or another --network",
+        "网络“{network}”无法以 {rows} x {columns} 像素、批量 {batch} 进行训练（{reason}）",
+        "请增大 --size 或 --batch，或改用其他 --network",
+    ),
     # --- what was to be classified
     "INPUT_NOT_FOUND": _Text(
         "'{path}' does not exist", "check the path", "“{path}”不存在", "请检查路径"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from medimg_training.cache import PreparedSet, prepare
 from medimg_training.datasets.manifest import Manifest
 from medimg_training.split import split_from_column
 from MedImgClassifierLib.engine.errors import Refusal
+from MedImgClassifierLib.engine.preprocess import ZScore
 from MedImgClassifierLib.engine.volume import Volume
 
 MEDNIST = ("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT")
@@ -121,6 +123,17 @@ def test_figures_come_plain_with_the_background_removed_and_per_plane(prepared: 
     assert set(planes) == {"axial", "sagittal", "coronal"}
     assert sum(plane["of"] for plane in planes.values()) == int((prepared.labels == 6).sum())
     assert planes["axial"]["groups"] == 3 and planes["axial"]["interval"] == "no interval: 3 groups"
+
+
+def test_removing_the_background_is_what_the_network_sees(prepared: PreparedSet) -> None:
+    """Without the percentile of the specification the grey ground reaches the network unless it is removed."""
+    bare = replace(SPEC, intensity=(ZScore(100.0, 1.0),))
+    rows = np.flatnonzero(prepared.labels == prepared.classes.index("ChestCT"))
+    plain, removed = (
+        looks.split_figures(BrightnessNetwork(), prepared, rows, bare, background=kept).confusion[3]
+        for kept in (True, False)
+    )
+    assert plain[6] == len(rows) and removed[6] == 0
 
 
 def test_the_border_probe_finds_the_grey_that_gives_the_class_away(prepared: PreparedSet) -> None:
@@ -234,6 +247,6 @@ def test_a_release_reads_the_final_data_once_and_writes_bundle_and_tables(
     made = bundle.load(models / "body-region")
     Classifier(made, "cpu")
     text = tables.read_text(encoding="utf-8")
-    assert text in made.card and "ct_head_ge_tilt" in text and "| FLAIR | " in text
+    assert text in made.card and "ct_head_ge_tilt" in text and re.search(r"\| FLAIR \| \d of 6 \|", text)
     assert {entry["data"] for entry in made.manifest["evaluation"]} >= {"final test", "final mednist_test"}
     assert "wrote" in capsys.readouterr().out

@@ -151,3 +151,13 @@ def test_the_fingerprint_sees_pixels_labels_and_order_of_its_rows_only(
     assert replace(prepared, labels=labels).fingerprint(rows) != prepared.fingerprint(rows)
     images[1, 0, 0, 0] += 1
     assert replace(prepared, images=images).fingerprint(rows) != prepared.fingerprint(rows)
+
+
+def test_the_modality_is_the_manifest_s_else_the_file_s(spec: InputSpec, tmp_path: Path) -> None:
+    image = SimpleITK.GetImageFromArray(np.zeros((1, 8, 8), np.int16))
+    image.SetMetaData("0008|0060", "CT")
+    SimpleITK.WriteImage(image, str(tmp_path / "slice.dcm"))
+    row = {"group": "g", "group_kind": "patient", "path": "slice.dcm", "label": "low"}
+    rows = [row | {"sample": "stated", "modality": "MR"}, row | {"sample": "left empty", "modality": ""}]
+    manifest = Manifest.read(write_manifest(tmp_path, rows, ("low", "high")))
+    assert prepare(manifest, manifest.rows, spec, tmp_path / "cache").modalities == ("MR", "CT")

@@ -45,6 +45,7 @@ def test_an_empty_label_is_unlabelled(png_manifest: MakeManifest) -> None:
         ({"group": ""}, "line 3: 'group' must not be empty"),
         ({"group_kind": "person"}, "line 3: group_kind 'person' is none of patient"),
         ({"group_kind": "none"}, "line 3: group_kind 'none' needs the reason as 'group_waiver'"),
+        ({"path": "x" * 300}, "xx' does not exist"),
         ({"path": "nowhere.png"}, "line 3: 'nowhere.png' does not exist"),
         ({"label": "tall"}, "line 3: label 'tall' is none of low, middle, high"),
         ({"plane": "oblique"}, "line 3: plane 'oblique' is none of native"),
@@ -89,6 +90,7 @@ def test_a_damaged_table_is_refused(png_manifest: MakeManifest, old: str, new: s
         {"classes": None},
         {"task": "regression"},
         {"sha256": []},
+        {"sha256": {"0.png": 3}},
         {"surprise": 1},
     ],
 )
@@ -133,6 +135,14 @@ def test_a_file_that_is_not_the_listed_one_is_refused(png_manifest: MakeManifest
     Manifest.read(png_manifest(3, sha256=right))
     with pytest.raises(Refusal, match=r"line 3: '1.png' is not the file that was listed"):
         png_manifest(3, sha256={"1.png": "0" * 64})
+    with pytest.raises(Refusal, match=r"is a folder"):
+        png_manifest(3, lambda rows: rows[1].update(path="."), sha256={".": "0" * 64})
+
+
+def test_a_folder_is_no_manifest() -> None:
+    with pytest.raises(Refusal) as refused:
+        Manifest.read(".")
+    assert refused.value.code == "DATA_MANIFEST"
 
 
 def test_the_hash_changes_with_the_table_and_with_the_classes(png_manifest: MakeManifest) -> None:

@@ -105,6 +105,15 @@ def test_too_few_groups_are_refused(png_manifest: MakeManifest) -> None:
     assert "3 groups are too few" in refusal(lambda: make_split(manifest, FRACTIONS))
 
 
+def test_too_few_samples_of_every_class_are_refused(png_manifest: MakeManifest) -> None:
+    def one_by_one(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["group"] = row["sample"]
+
+    manifest = Manifest.read(png_manifest(9, one_by_one))
+    assert "no class has the 5 samples" in refusal(lambda: make_split(manifest, FRACTIONS))
+
+
 def test_a_split_is_read_back_and_tied_to_its_manifest(png_manifest: MakeManifest, tmp_path: Path) -> None:
     path = tmp_path / "split.json"
     manifest = Manifest.read(png_manifest(60))

@@ -116,10 +116,47 @@ def test_an_input_specification_from_a_file_is_used(png_manifest: MakeManifest, 
     with pytest.raises(Refusal) as refused:
         train(png_manifest(), tmp_path / "other", "--input", str(tmp_path / "input.json"))
     assert refused.value.code == "DATA_MANIFEST"
+    (tmp_path / "input.json").write_text(json.dumps(wanted | {"channels": 2 * wanted["channels"]}))
+    with pytest.raises(Refusal) as refused:
+        train(png_manifest(), tmp_path / "other", "--input", str(tmp_path / "input.json"))
+    assert refused.value.code == "DATA_MANIFEST"
+
+
+@pytest.mark.parametrize("words", ["--network alexnet", "--network resnet18 --size 32 --batch 1"])
+def test_a_network_that_cannot_be_trained_on_such_batches_is_refused(
+    png_manifest: MakeManifest, tmp_path: Path, words: str
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        train(png_manifest(), tmp_path / "out", *words.split())
+    assert refused.value.code == "USAGE_NETWORK_SIZE"
+    assert not (tmp_path / "out" / "fit").exists()
+
+
+def test_a_split_that_stands_there_is_not_taken_for_that_of_the_column(
+    png_manifest: MakeManifest, tmp_path: Path
+) -> None:
+    manifest, out = png_manifest(), tmp_path / "out"
+    train(manifest, out)
+    with pytest.raises(Refusal) as refused:
+        train(manifest, out, "--split-column")
+    assert refused.value.code == "DATA_SPLIT"
+    content = json.loads((out / "split.json").read_text())
+    (out / "split.json").write_text(json.dumps(content | {"folds": content["folds"] * 2}))
+    with pytest.raises(Refusal, match="2 folds"):
+        train(manifest, out)
 
 
 @pytest.mark.parametrize(
-    "words", ["--epochs 0", "--name Bad_Name", "--bundle-version 1", "--ema-decay 1", "--learning-rate -1", "--seed -1"]
+    "words",
+    [
+        "--epochs 0",
+        "--name Bad_Name",
+        "--bundle-version 1",
+        "--ema-decay 1",
+        "--learning-rate -1",
+        "--seed -1",
+        "--title=",
+    ],
 )
 def test_a_choice_that_cannot_be_is_refused_before_anything_is_done(
     png_manifest: MakeManifest, tmp_path: Path, words: str
@@ -127,6 +164,13 @@ def test_a_choice_that_cannot_be_is_refused_before_anything_is_done(
     with pytest.raises(SystemExit) as stopped:
         train(png_manifest(), tmp_path / "out", *words.split())
     assert stopped.value.code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_manifest_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as refused:
+        train(tmp_path / "manifest.csv", tmp_path / "out")
+    assert refused.value.code == "DATA_MANIFEST"
     assert not (tmp_path / "out").exists()
 
 

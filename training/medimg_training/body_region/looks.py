@@ -39,6 +39,7 @@ def split_figures(
     shown = prepared
     if not background:
         cleaned = np.stack([remove_background(image) for image in prepared.images[rows]])
+        cleaned -= cleaned.min(axis=(1, 2, 3), keepdims=True)  # MedNIST's CT images begin at 79 or 119, not at 0
         shown = _subset(prepared, rows, cleaned)
         rows = np.arange(len(rows))
     logits = predict_logits(module, shown, rows, spec)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,8 @@ class Manifest:
     def read(cls, path: Path | str) -> Manifest:
         """Read `manifest.csv` and the `manifest.json` beside it. Raises Refusal DATA_MANIFEST, naming the line."""
         path = Path(path)
+        if not path.name:  # '.' or '/'
+            raise Refusal("DATA_MANIFEST", path=path, where="file", reason="it is a folder, not a table")
         about = _read_about(path.with_suffix(".json"))
         try:
             text = path.read_text(encoding="utf-8-sig")
@@ -103,13 +106,17 @@ def _read_about(path: Path) -> dict[str, Any]:
         reason = "'classes' must list the class names in order"
     elif len(set(classes)) < max(2, len(classes)):
         reason = "'classes' must name at least two different classes, each once"
-    elif not isinstance(about.setdefault("sha256", {}), dict):
+    elif not _maps_to_texts(about.setdefault("sha256", {})):
         reason = "'sha256' must map paths to hashes"
     elif not all(isinstance(about.setdefault(key, ""), str) for key in ("units", "group_waiver", "root")):
         reason = "'units', 'group_waiver' and 'root' must be texts"
     if reason:
         raise Refusal("DATA_MANIFEST", path=path, where="content", reason=reason)
     return cast("dict[str, Any]", about)
+
+
+def _maps_to_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
 
 
 def _check_header(path: Path, header: Sequence[str] | None) -> None:
@@ -142,7 +149,7 @@ def _row(path: Path, where: str, record: Mapping[str | None, Any], root: Path, a
     if plane and plane not in get_args(Plane):
         raise refuse(f"plane '{plane}' is none of {', '.join(get_args(Plane))}")
     file = root / text["path"]
-    if not file.exists():
+    if not os.path.exists(file):  # unlike Path.exists, False for a name that no file system takes
         raise refuse(f"'{text['path']}' does not exist")
     _check_hash(file, about["sha256"].get(text["path"]), refuse)
     first, stop = (_whole_number(text.get(name, ""), name, refuse) for name in ("slice_from", "slice_to"))
@@ -171,6 +178,8 @@ def _whole_number(text: str, name: str, refuse: Any) -> int | None:
 
 
 def _check_hash(file: Path, expected: str | None, refuse: Any) -> None:
+    if expected is not None and not file.is_file():
+        raise refuse(f"'{file.name}' is a folder: a hash in manifest.json is of a file")
     if expected is not None and hashlib.sha256(file.read_bytes()).hexdigest() != expected.lower():
         raise refuse(f"'{file.name}' is not the file that was listed (SHA-256 differs)")
 
