@@ -15,7 +15,16 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from .intervals import FEWEST_GROUPS, Floats, Indices, Interval, bootstrap_interval, proportion_interval, wilson
+from .intervals import (
+    FEWEST_GROUPS,
+    Floats,
+    Indices,
+    Interval,
+    bootstrap_interval,
+    low_of_mean,
+    proportion_interval,
+    wilson,
+)
 
 
 @dataclass(frozen=True)
@@ -107,18 +116,17 @@ class _Scores:
         f1 = np.where(support > 0, f1, np.nan)
         recalls = [self._proportion(correct, self.labels == c) for c in range(count)]
         precisions = [self._proportion(correct, self.called == c) for c in range(count)]
-        lowest = [min(_low(recalls[c]), _low(precisions[c])) for c in range(count)]
+        perfect = [_low(self._proportion(np.ones_like(correct), self.labels == c)) for c in range(count)]
         aucs = [self._auc(c) for c in range(count)]
-        present = np.flatnonzero(support)
-        yield self._averaged("balanced accuracy", _mean(recall[present]), 0, recalls)
-        yield self._averaged("macro precision", _mean(precision[present]), 1, precisions)
-        f1_bounds: list[Interval | str] = [Interval(low, 1.0, "") for low in lowest]
-        yield self._averaged("macro F1", _mean(f1[present]), 2, f1_bounds)
+        called = np.nan_to_num(precision)  # a class that is never called has precision 0 in the average
+        yield self._averaged("balanced accuracy", recall, 0, recall, [_low(bound) for bound in recalls])
+        yield self._averaged("macro precision", called, 1, called, [_low(bound) for bound in precisions])
+        yield self._averaged("macro F1", f1, 2, np.ones(count), perfect)
         yield _figure("macro AUC", "", _mean([auc.value for auc in aucs]), self._macro_auc(aucs))
         for c, name in enumerate(self.classes):
             yield _figure("recall", name, recall[c], recalls[c])
             yield _figure("precision", name, precision[c], precisions[c])
-            yield _figure("F1", name, f1[c], self._f1_interval(c, lowest[c]))
+            yield _figure("F1", name, f1[c], self._f1_interval(c, perfect[c]))
             yield aucs[c]
 
     def _proportion(self, correct: NDArray[np.bool_], of: NDArray[np.bool_]) -> Interval | str:
@@ -130,18 +138,23 @@ class _Scores:
         cells = np.bincount(self.labels * count + self.called, weights, count * count).reshape(count, count)
         hits, true, called = np.diag(cells), cells.sum(1), cells.sum(0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            precision = np.where(true > 0, hits / called, np.nan)
+            precision = np.where(true > 0, np.where(called > 0, hits / called, 0), np.nan)
             return hits / true, precision, np.where(true > 0, 2 * hits / (true + called), np.nan)
 
-    def _averaged(self, name: str, value: float, which: int, bounds: list[Interval | str]) -> Figure:
-        """A mean over the classes that occur, bootstrapped; no interval where one of them has too few groups."""
+    def _averaged(self, name: str, values: Floats, which: int, known: Floats, lows: list[float]) -> Figure:
+        """A mean over the classes that occur, bootstrapped; no interval where one of them has too few groups.
+
+        values [L]: of each class; known, lows [L]: figures of each class with lower bounds, from which the mean's
+        lower bound follows (the classes' own, or those of a perfect result).
+        """
+        present = np.unique(self.labels)
         interval: Interval | str = self._too_few()
         if not interval:
-            low = _mean([_low(bound) for c, bound in enumerate(bounds) if c in self.labels])
+            low = low_of_mean([float(known[c]) for c in present], [lows[c] for c in present])
             interval = bootstrap_interval(
-                lambda weights: _mean(self._rates(weights)[which]), self.groups, perfect_low=low or 0.0
+                lambda weights: _mean(self._rates(weights)[which]), self.groups, low_at_most=low
             )
-        return _figure(name, "", value, interval)
+        return _figure(name, "", float(values[present].mean()), interval)
 
     def _too_few(self) -> str:
         for c in np.unique(self.labels):
@@ -154,7 +167,7 @@ class _Scores:
         groups = len(np.unique(self.groups[self.labels == c]))
         if groups < FEWEST_GROUPS:
             return f"no interval: {groups} groups"
-        return bootstrap_interval(lambda w: float(self._rates(w)[2][c]), self.groups, perfect_low=perfect_low)
+        return bootstrap_interval(lambda w: float(self._rates(w)[2][c]), self.groups, low_at_most=perfect_low)
 
     def _auc(self, c: int) -> Figure:
         positive = self.labels == c
@@ -164,10 +177,15 @@ class _Scores:
         value = roc_auc_score(positive, self.probabilities[:, c])
         if k < FEWEST_GROUPS:
             return _figure("AUC", self.classes[c], value, f"no interval: {k} groups")
-        # where no pair is out of order, k pairs of different groups are k independent trials that all succeeded
         statistic = _Auc(self.probabilities[:, c], positive)
-        interval = bootstrap_interval(statistic, self.groups, perfect_low=wilson(k, k)[0])
+        interval = bootstrap_interval(statistic, self.groups, low_at_most=self._perfect_auc_low(c))
         return _figure("AUC", self.classes[c], value, interval)
+
+    def _perfect_auc_low(self, c: int) -> float:
+        """Lower bound where no pair is out of order: k pairs of different groups are k trials that all succeeded."""
+        positive = self.labels == c
+        k = min(len(np.unique(self.groups[side])) for side in (positive, ~positive))
+        return wilson(k, k)[0]
 
     def _macro_auc(self, aucs: list[Figure]) -> Interval | str:
         used = [c for c, auc in enumerate(aucs) if auc.value is not None]
@@ -175,8 +193,8 @@ class _Scores:
         if not used or without:
             return without[0].note if without else "needs two classes"
         each = [_Auc(self.probabilities[:, c], self.labels == c) for c in used]
-        low = _mean([_low(aucs[c].interval or "") for c in used])
-        return bootstrap_interval(lambda weights: _mean([auc(weights) for auc in each]), self.groups, perfect_low=low)
+        low = low_of_mean([1.0] * len(used), [self._perfect_auc_low(c) for c in used])
+        return bootstrap_interval(lambda weights: _mean([auc(weights) for auc in each]), self.groups, low_at_most=low)
 
 
 class _Auc:

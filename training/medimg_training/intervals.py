@@ -6,7 +6,7 @@ independent ones. Under `FEWEST_GROUPS` groups no interval is given: none would 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,14 +88,15 @@ def bootstrap_interval(
     statistic: Callable[[Floats], float],
     groups: Indices,
     *,
-    perfect_low: float,
+    low_at_most: float,
     replicates: int = 1000,
     seed: int = 0,
 ) -> Interval | str:
     """Percentile interval of a statistic over resampled groups (cluster bootstrap; Davison & Hinkley 1997, 3.8).
 
     statistic: weights [n] of the images (how often their group was drawn) -> value, NaN where it is undefined.
-    perfect_low: the lower bound to use where every replicate is 1 and the bootstrap sees no spread.
+    low_at_most: the lower bound is never above this one, which comes from other intervals: near 1 the bootstrap sees
+    too little spread.
     Always the same for the same input. Returns why there is no interval, where there is none.
     """
     present, index = np.unique(groups, return_inverse=True)
@@ -110,7 +111,17 @@ def bootstrap_interval(
         return "no interval: undefined in more than a tenth of the resamples"
     low, high = (float(v) for v in np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     if low == high == 1.0:
-        return Interval(perfect_low, 1.0, f"perfect: bound from Wilson intervals, {k} groups")
+        return Interval(low_at_most, 1.0, f"perfect: bound from Wilson intervals, {k} groups")
     if low == high:
         return "no interval: the same value in all resamples"
-    return Interval(low, high, f"cluster bootstrap, {replicates} resamples of {k} groups")
+    method = f"cluster bootstrap, {replicates} resamples of {k} groups"
+    if low_at_most < low:
+        return Interval(low_at_most, high, method + "; lower bound from Wilson intervals")
+    return Interval(low, high, method)
+
+
+def low_of_mean(values: Sequence[float], lows: Sequence[float]) -> float:
+    """Lower bound of the mean of independent figures from their own lower bounds (MOVER: Zou & Donner 2008, Statistics
+    in Medicine 27:1693)."""
+    reach = np.linalg.norm(np.subtract(values, lows)) / len(values)
+    return max(0.0, float(np.mean(values)) - float(reach))

@@ -161,7 +161,7 @@ def test_tables_and_card_hold_every_figure_and_the_notice(prepared: PreparedSet)
         "border_probe": {"raw images": 0.9},
     }
     development = {"val": figures, "val_background_removed": figures, "planes": {}, "volumes": volumes}
-    text = card.tables({"final": final, "development": development})
+    text = card.tables({"final": final, "development": development}, 1)
     assert "5 of 10 | 0.500 | no interval: 2 groups" in text and "| raw images | 0.900 |" in text
     whole = card.model_card({**dict.fromkeys(("id", "version", "title", "licence", "intended_use"), "x"),
                              "known_limits": ["limit"], "out_of_scope": ["diagnosis"],
@@ -234,9 +234,9 @@ def test_a_release_reads_the_final_data_once_and_writes_bundle_and_tables(
     from MedImgClassifierLib.engine.classifier import Classifier
 
     tiny = {"images_per_class": 4, "batch": 8, "network_options": {"widths": [4, 4, 4, 4], "blocks": [1, 1, 1, 1]}}
-    monkeypatch.setattr(making, "RECIPE", replace(RECIPE, **tiny))
+    monkeypatch.setattr(making, "RECIPE", replace(RECIPE, epochs=1, **tiny))
     tables, models, work = tmp_path / "figures.md", tmp_path / "models", tmp_path / "work"
-    command = ["x", "develop", "--archives", str(all_archives), "--work", str(work), "--epochs", "1"]
+    command = ["x", "develop", "--archives", str(all_archives), "--work", str(work)]
     monkeypatch.setattr("sys.argv", [*command, "--models", str(models), "--tables", str(tables)])
     assert making.main() == 0
     assert not models.exists() and not tables.exists()
@@ -246,7 +246,22 @@ def test_a_release_reads_the_final_data_once_and_writes_bundle_and_tables(
     assert len(read_evaluate_log(work / "split.json")) == 1
     made = bundle.load(models / "body-region")
     Classifier(made, "cpu")
-    text = tables.read_text(encoding="utf-8")
+    text = tables.read_text(encoding="utf-8").partition(card.MARKER)[2].strip()
     assert text in made.card and "ct_head_ge_tilt" in text and re.search(r"\| FLAIR \| \d of 6 \|", text)
     assert {entry["data"] for entry in made.manifest["evaluation"]} >= {"final test", "final mednist_test"}
     assert "wrote" in capsys.readouterr().out
+
+
+def test_a_page_keeps_what_stands_above_its_tables(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Mine\n{card.MARKER}\nold\n")
+    card.put_below_marker(page, "new\n")
+    assert page.read_text() == f"# Mine\n{card.MARKER}\n\nnew\n"
+
+
+def test_a_release_is_never_made_with_other_epochs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from medimg_training.body_region import __main__ as making
+
+    monkeypatch.setattr("sys.argv", ["x", "release", "--archives", str(tmp_path), "--epochs", "1"])
+    with pytest.raises(SystemExit):
+        making.main()

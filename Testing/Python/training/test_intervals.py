@@ -10,6 +10,7 @@ from medimg_training.intervals import (
     bootstrap_interval,
     effective_number,
     intraclass_correlation,
+    low_of_mean,
     proportion_interval,
     wilson,
 )
@@ -104,7 +105,7 @@ def test_under_ten_groups_there_is_no_interval(groups: int) -> None:
     index = np.arange(900) % groups
     correct = np.arange(900) % 7 > 0
     assert proportion_interval(correct, index) == f"no interval: {groups} groups"
-    assert bootstrap_interval(lambda w: 0.5, index, perfect_low=0.0) == f"no interval: {groups} groups"
+    assert bootstrap_interval(lambda w: 0.5, index, low_at_most=0.0) == f"no interval: {groups} groups"
     assert isinstance(proportion_interval(np.arange(900) % 7 > 0, np.arange(900) % 10), Interval)
 
 
@@ -119,7 +120,7 @@ def test_the_cluster_bootstrap_covers_where_one_of_images_would_not() -> None:
             return float(np.average(values, weights=weights))
 
         for groups in (index, np.arange(320)):
-            interval = bootstrap_interval(mean, groups, perfect_low=0.0, replicates=200, seed=seed)
+            interval = bootstrap_interval(mean, groups, low_at_most=1.0, replicates=200, seed=seed)
             assert isinstance(interval, Interval)
             if groups is index:
                 covered += interval.low <= 0 <= interval.high
@@ -131,14 +132,45 @@ def test_the_cluster_bootstrap_covers_where_one_of_images_would_not() -> None:
 
 def test_a_bootstrap_without_spread_says_so_or_takes_the_bound() -> None:
     index = np.arange(30)
-    perfect = bootstrap_interval(lambda w: 1.0, index, perfect_low=0.8)
+    perfect = bootstrap_interval(lambda w: 1.0, index, low_at_most=0.8)
     assert isinstance(perfect, Interval)
     assert (perfect.low, perfect.high) == (0.8, 1.0)
-    assert isinstance(bootstrap_interval(lambda w: 0.4, index, perfect_low=0.8), str)
-    assert isinstance(bootstrap_interval(lambda w: float("nan"), index, perfect_low=0.8), str)
+    assert isinstance(bootstrap_interval(lambda w: 0.4, index, low_at_most=0.8), str)
+    assert isinstance(bootstrap_interval(lambda w: float("nan"), index, low_at_most=0.8), str)
 
 
 def test_the_bootstrap_repeats_itself() -> None:
     values = np.random.default_rng(4).random(50)
-    calls = [bootstrap_interval(lambda w: float(w @ values / w.sum()), np.arange(50), perfect_low=0) for _ in range(2)]
+    calls = [bootstrap_interval(lambda w: float(w @ values / w.sum()), np.arange(50), low_at_most=0) for _ in range(2)]
     assert calls[0] == calls[1]
+
+
+def test_a_mean_over_classes_is_covered_where_most_of_them_are_perfect() -> None:
+    """The bootstrap alone is too sure there: classes without an error add no spread."""
+    random = np.random.default_rng(7)
+    shares, covered, covered_without = (0.99,) * 6 + (0.93,), 0, 0
+    classes = np.repeat(np.arange(7), 40)
+    for seed in range(120):
+        correct = random.random(len(classes)) < np.array(shares)[classes]
+        values = [float(correct[classes == c].mean()) for c in range(7)]
+        intervals = [proportion_interval(correct[classes == c], np.arange(40)) for c in range(7)]
+        low = low_of_mean(values, [i.low for i in intervals if isinstance(i, Interval)])
+
+        def mean(weights: np.ndarray, correct: np.ndarray = correct) -> float:
+            return float(np.mean([np.average(correct[classes == c], weights=weights[classes == c]) for c in range(7)]))
+
+        for bound in (low, 1.0):
+            found = bootstrap_interval(mean, np.arange(280), low_at_most=bound, replicates=60, seed=seed)
+            inside = isinstance(found, Interval) and found.low <= np.mean(shares) <= found.high
+            covered, covered_without = covered + inside * (bound == low), covered_without + inside * (bound != low)
+    assert covered >= 0.92 * 120 > covered_without
+
+
+def test_one_error_never_raises_the_lower_bound_of_a_perfect_result() -> None:
+    correct = np.ones(200, np.bool_)
+    index = np.arange(200)
+    perfect = bootstrap_interval(lambda w: 1.0, index, low_at_most=0.9)
+    correct[0] = False
+    nearly = bootstrap_interval(lambda w: float(w @ correct / w.sum()), index, low_at_most=0.9)
+    assert isinstance(perfect, Interval) and isinstance(nearly, Interval)
+    assert nearly.low <= perfect.low and "Wilson" in nearly.method

@@ -25,7 +25,7 @@ from ..datasets.manifest import Manifest
 from ..export import export
 from ..fit import FitResult, fit
 from ..recipe import Recipe
-from ..split import Fold, log_evaluation, split_from_column
+from ..split import Fold, log_evaluation, read_evaluate_log, split_from_column
 from . import card, looks
 from .data import build_manifest
 from .recipe import AUGMENT, IDENTITY, LABELS, RECIPE, SPEC
@@ -37,10 +37,12 @@ def main() -> int:
     parser.add_argument("--archives", type=Path, required=True, help="folder with mednist64.zip, ixi_t1_2p5mm.zip, ...")
     parser.add_argument("--work", type=Path, default=Path("build/body-region"))
     parser.add_argument("--models", type=Path, default=Path("MedImgClassifier/Resources/Models"))
-    parser.add_argument("--tables", type=Path, default=Path("docs/models/body-region-figures.md"))
+    parser.add_argument("--tables", type=Path, default=Path("docs/models/body-region.md"))
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs, help="fewer, for a trial")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
+    if arguments.step == "release" and arguments.epochs != RECIPE.epochs:
+        parser.error("a release takes the epochs of the recipe")
     torch.set_num_threads(arguments.threads)
     try:
         _Making(arguments).run()
@@ -77,8 +79,9 @@ class _Making:
         print(json.dumps(_shares(figures), indent=1))
         if self.arguments.step == "release":
             figures["final"] = self._final(result, classifier)
-            text = card.tables(figures)
-            self.arguments.tables.write_text(text, encoding="utf-8")
+            readings = len(read_evaluate_log(self.work / "split.json"))
+            text = card.tables(figures, readings)
+            card.put_below_marker(self.arguments.tables, text)
             made = self._export(self.arguments.models, result, figures, card.model_card(IDENTITY, text))
             print(f"wrote {made} and {self.arguments.tables}")
 
