@@ -13,6 +13,8 @@ from ..engine.appearance import LABEL_COLORS
 from .translation import _
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..engine.result import Classification
 
 SLICE = "Slice"
@@ -39,9 +41,9 @@ class _Column(NamedTuple):
 def addResultsTable(scene: Any, classification: Classification, name: str) -> Any:
     """A locked vtkMRMLTableNode with a row a slice and typed columns.
 
-    Slice (K; the row where slices were resampled), Instance (where known), Position (mm along the patient
-    axis nearest to the slice normal, RAS), Label, Probability, and P(label) for each label. The classes are
-    left out where a finding refuses them.
+    Slice (K; the row where slices were resampled), Instance (where known), Position (mm along the slice normal,
+    counted towards R, A or S, whichever is nearest), Label, Probability, and P(label) for each label. The classes
+    are left out where a finding refuses them.
     """
     table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
     columns = _placeColumns(classification)
@@ -62,9 +64,12 @@ def addResultsTable(scene: Any, classification: Classification, name: str) -> An
 
 
 def _placeColumns(classification: Classification) -> list[_Column]:
+    import numpy as np
+
     slices = classification.slices
     axis, letter = _patientAxis(classification)
-    positions = slices.centre_lps[:, axis] * (1 if letter == "S" else -1)
+    towards = np.sign(slices.normal_lps[:, axis]) * (1 if letter == "S" else -1)
+    positions = np.round(slices.positions_mm * towards, 2)
     columns = [
         _Column(
             SLICE,
@@ -78,7 +83,7 @@ def _placeColumns(classification: Classification) -> list[_Column]:
         columns.append(
             _Column(INSTANCE, _("Instance"), slices.instance_numbers, vtk.vtkIntArray(), _("DICOM instance number"))
         )
-    description = _("Centre of the slice along the patient axis {axis} (RAS)").format(axis=letter)
+    description = _("Position along the slice normal, counted towards {axis}").format(axis=letter)
     columns.append(_Column(POSITION, f"{letter} (mm)", positions.tolist(), vtk.vtkDoubleArray(), description, "mm"))
     return columns
 
@@ -97,12 +102,17 @@ def _classColumns(classification: Classification) -> list[_Column]:
     trust = _("calibrated") if classification.calibrated else _("uncalibrated")
     columns = [
         _Column(LABEL, _("Label"), [labels[best] for best in slices.best], vtk.vtkStringArray()),
-        _Column(PROBABILITY, _("Probability"), slices.probabilities.max(axis=1).tolist(), vtk.vtkDoubleArray(), trust),
+        _Column(PROBABILITY, _("Probability"), _shown(slices.probabilities.max(axis=1)), vtk.vtkDoubleArray(), trust),
     ]
     for n, label in enumerate(labels):
-        values = slices.probabilities[:, n].tolist()
+        values = _shown(slices.probabilities[:, n])
         columns.append(_Column(probabilityColumn(label), label, values, vtk.vtkDoubleArray(), trust))
     return columns
+
+
+def _shown(probabilities: NDArray[Any]) -> list[float]:
+    """To four decimals, for a table to be read; the record beside it has them all."""
+    return [round(float(p), 4) for p in probabilities]
 
 
 def addProbabilitySeries(scene: Any, classification: Classification, table: Any, name: str) -> tuple[list[Any], Any]:

@@ -15,8 +15,10 @@ LOOKS = """Development data only: the validation splits, `brain1` (25 slices of 
 |---|---|---|---|---|
 | stronger windows, no surface gain | 3, 6, 9 | 0.889, 0.954, 0.981 | 0, 1, 6 of 25 | |
 | with surface gain | 3, 6 | 0.930, 0.965 | 0, 5 | |
-| weaker windows | 2, 7, 11, 17, 24 | 0.890, 0.970, 0.981, 0.988, 0.986 | 8, 13, 13, 15, 10 | -, -, -, 16, 20 of 24 |
-| this recipe: MR contrast varies | 6, 13, 20, 37, 40 | 0.979, 0.990, 0.989, 0.988, 0.988 | 5, 11, 12, 21, 19 | 2, 11, 21, 24, - |
+| weaker windows | 2, 7, 11, 17, 24 | 0.890, 0.970, 0.981, 0.988, 0.986 | 8, 13, 13, 15, 10 | \
+-, -, -, 16, 20 of 24 |
+| this recipe: MR contrast varies | 6, 13, 20, 37, 40 | 0.979, 0.990, 0.989, 0.988, 0.988 | 5, 11, 12, 21, 19 | \
+2, 11, 21, 24, - |
 | the same, insides flattened | 4 | 0.965 | 3 | 2 |
 
 No slice of `breast1` was called BreastMR by any of them. None read the final data before this recipe was committed.
