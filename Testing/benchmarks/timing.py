@@ -38,4 +38,4 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
 def show(title: str, rows: Sequence[Row]) -> None:
     print(f"{title}: {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, median of at least {ROUNDS} rounds")
     for what, unit, value, remark in rows:
-        print(f"  {what:58s} {value:8.3f} {unit:9s} ({remark})", flush=True)
+        print(f"  {what:58s} {value:9.3g} {unit:9s} ({remark})", flush=True)
