@@ -41,7 +41,9 @@ def classify_to_folder(
     """
     if os.path.exists(out) and not out.is_dir():  # unlike Path.exists, False for a name that is too long
         raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=out, reason="it is a file")
-    with tqdm(total=100, desc="read", leave=False, bar_format="{desc:10s} {bar} {percentage:3.0f}%") as bar:
+    with tqdm(
+        total=100, desc="read", leave=False, disable=None, bar_format="{desc:10s} {bar} {percentage:3.0f}%"
+    ) as bar:
 
         def progress(stage: str, fraction: float) -> None:
             bar.set_description_str(stage, refresh=False)
