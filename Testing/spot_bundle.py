@@ -13,11 +13,9 @@ import numpy as np
 import torch
 
 from MedImgClassifierLib.engine import bundle, selftest
-from MedImgClassifierLib.engine.heads import LinearHead
-from MedImgClassifierLib.engine.networks import REGISTRY, build
+from MedImgClassifierLib.engine.networks import build
 from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Orient, Pad, Resize, Window
 from MedImgClassifierLib.engine.result import Code, Label
-from MedImgClassifierLib.engine.runtimes import TorchRuntime
 from MedImgClassifierLib.engine.volume import Volume
 
 LABELS = (Label("dark"), Label("bright", Code("99TEST", "1", "Bright spot")))
@@ -40,8 +38,6 @@ def write(folder: Path, **changes: object) -> Path:
         network.head.weight[1, 0] = 1000
         network.head.bias[0] = 1
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    head = LinearHead(weights["head.weight"], weights["head.bias"])
-    runtime = TorchRuntime("narrow_resnet", OPTIONS, weights, len(LABELS), 1, "cpu")
     identity = {
         "id": folder.name,
         "version": "1.0.0",
@@ -60,7 +56,7 @@ def write(folder: Path, **changes: object) -> Path:
         network="narrow_resnet",
         network_options=OPTIONS,
         weights=weights,
-        selftest=selftest.make(SPEC, runtime, head, REGISTRY["narrow_resnet"], "arbitrary"),
+        selftest=selftest.of_network(SPEC, "narrow_resnet", OPTIONS, weights, "arbitrary"),
         selftest_units="arbitrary",
         card="# Bright spot\n",
         training={},

@@ -8,11 +8,9 @@ import numpy as np
 import torch
 
 from MedImgClassifierLib.engine import bundle, selftest
-from MedImgClassifierLib.engine.heads import LinearHead
-from MedImgClassifierLib.engine.networks import REGISTRY, build
+from MedImgClassifierLib.engine.networks import build
 from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Orient, Pad, Resize, Window, ZScore
 from MedImgClassifierLib.engine.result import Label
-from MedImgClassifierLib.engine.runtimes import TorchRuntime
 from MedImgClassifierLib.engine.torch_networks import Network
 from MedImgClassifierLib.engine.volume import Volume
 
@@ -32,8 +30,6 @@ def random_resnet18() -> Network:
 
 def write_bundle(folder: Path, network: Network) -> bundle.Bundle:
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    head = LinearHead(weights["net.fc.weight"], weights["net.fc.bias"])
-    runtime = TorchRuntime("resnet18", {}, weights, CLASSES, 1, "cpu")
     identity = {"id": folder.name, "version": "0.0.1", "title": "Timing", "intended_use": "Timing.", "licence": "none"}
     bundle.write(
         folder,
@@ -43,7 +39,7 @@ def write_bundle(folder: Path, network: Network) -> bundle.Bundle:
         network="resnet18",
         network_options={},
         weights=weights,
-        selftest=selftest.make(SPEC, runtime, head, REGISTRY["resnet18"], "HU"),
+        selftest=selftest.of_network(SPEC, "resnet18", {}, weights, "HU"),
         selftest_units="HU",
         card="Random weights.",
         training={},

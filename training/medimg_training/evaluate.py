@@ -170,8 +170,7 @@ class _Scores:
         return bootstrap_interval(lambda w: float(self._rates(w)[2][c]), self.groups, low_at_most=perfect_low)
 
     def _auc(self, c: int) -> Figure:
-        positive = self.labels == c
-        k = min(len(np.unique(self.groups[side])) for side in (positive, ~positive))
+        positive, k = self.labels == c, self._groups_on_the_smaller_side(c)
         if k == 0:
             return Figure("AUC", self.classes[c], None, None, "needs images of the class and of others")
         value = roc_auc_score(positive, self.probabilities[:, c])
@@ -183,9 +182,13 @@ class _Scores:
 
     def _perfect_auc_low(self, c: int) -> float:
         """Lower bound where no pair is out of order: k pairs of different groups are k trials that all succeeded."""
-        positive = self.labels == c
-        k = min(len(np.unique(self.groups[side])) for side in (positive, ~positive))
+        k = self._groups_on_the_smaller_side(c)
         return wilson(k, k)[0]
+
+    def _groups_on_the_smaller_side(self, c: int) -> int:
+        """Groups with images of the class or groups with images of others, whichever are fewer."""
+        positive = self.labels == c
+        return min(len(np.unique(self.groups[side])) for side in (positive, ~positive))
 
     def _macro_auc(self, aucs: list[Figure]) -> Interval | str:
         used = [c for c, auc in enumerate(aucs) if auc.value is not None]

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from MedImgClassifierLib.engine import bundle, selftest
-from MedImgClassifierLib.engine.heads import LinearHead
-from MedImgClassifierLib.engine.networks import REGISTRY
 from MedImgClassifierLib.engine.preprocess import InputSpec
 from MedImgClassifierLib.engine.result import Label
-from MedImgClassifierLib.engine.runtimes import TorchRuntime
 
 from .evaluate import Figures
 from .fit import FitResult
@@ -38,9 +35,6 @@ def export(
     """
     network, options = result.recipe.network, result.recipe.network_options
     weights = {name: tensor.contiguous().numpy() for name, tensor in result.module.state_dict().items()}
-    head_name = REGISTRY[network].head
-    head = LinearHead(weights[f"{head_name}.weight"], weights[f"{head_name}.bias"])
-    runtime = TorchRuntime(network, options, weights, len(labels), len(spec.channels), device="cpu")
     return bundle.write(
         folder,
         identity=identity,
@@ -49,7 +43,7 @@ def export(
         network=network,
         network_options=options,
         weights=weights,
-        selftest=selftest.make(spec, runtime, head, REGISTRY[network], units),
+        selftest=selftest.of_network(spec, network, options, weights, units),
         selftest_units=units,
         card=card,
         training={

@@ -6,6 +6,9 @@ in noise), so that no bundle carries a patient's image.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +16,9 @@ from .bundle import Bundle, Tensors
 from .errors import Refusal
 from .evidence import class_maps
 from .heads import LinearHead
-from .networks import NetworkInfo
+from .networks import REGISTRY, NetworkInfo
 from .preprocess import InputSpec, geometry, intensity
-from .runtimes import Precision, Runtime
+from .runtimes import Precision, Runtime, TorchRuntime
 from .trust import probabilities
 from .volume import Volume
 
@@ -38,6 +41,16 @@ def make(spec: InputSpec, runtime: Runtime, head: LinearHead, network: NetworkIn
         "logits": head.decide(encoded.features).astype(np.float32),
         "maps": np.ascontiguousarray(class_maps(network.evidence, encoded.maps, head)),
     }
+
+
+def of_network(
+    spec: InputSpec, network: str, options: Mapping[str, Any], weights: Tensors, units: str
+) -> dict[str, NDArray[Any]]:
+    """`make` with the network of some weights, on the CPU in float32: what a bundle's writer needs."""
+    info = REGISTRY[network]
+    head = LinearHead(weights[f"{info.head}.weight"], weights[f"{info.head}.bias"])
+    runtime = TorchRuntime(network, options, weights, len(head.bias), len(spec.channels), device="cpu")
+    return make(spec, runtime, head, info, units)
 
 
 def replay(bundle: Bundle, runtime: Runtime) -> float:
