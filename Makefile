@@ -1,9 +1,10 @@
 # make run, make test: all that is needed is Python 3.11 or newer and make. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test bench model clean
+.PHONY: help run test test-full test-light bench model clean
 
 VENV ?= .venv
+LIGHT ?= $(VENV)-light
 OUT ?= out/first-light
 SAMPLE ?=
 BUNDLE ?= body-region
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraint
 VERSIONS := pyproject.toml constraints.txt
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 	@echo
 	@echo "Variables: SAMPLE=volume or DICOM folder, OUT=folder, BUNDLE=name, DATA=training data, PYTHON=, VENV="
 
@@ -29,14 +30,22 @@ $(BIN)/python:
 	@$(PYTHON) -m venv "$(VENV)"
 
 $(VENV)/run.stamp: $(VERSIONS) | $(BIN)/python
-	@echo "Installing (torch is large: a minute or several, once) ..."
-	@$(PIP) -e ".[torch,scene,sample]"
-	@$(BIN)/python Testing/check_libraries.py numpy SimpleITK torch torchvision vtk slicer
+	@echo "Installing ..."
+	@$(PIP) -e ".[scene,sample]"
+	@$(BIN)/python Testing/check_libraries.py numpy SimpleITK onnxruntime vtk slicer
+	@touch $@
+
+# What `make run` has and the tests' own tools, in an environment that never gets torch.
+$(LIGHT)/test.stamp: $(VERSIONS)
+	@$(MAKE) -s VENV="$(LIGHT)" "$(LIGHT)/run.stamp"
+	@$(LIGHT)/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt -e ".[test]"
+	@$(LIGHT)/bin/python Testing/check_libraries.py PySide6.QtWidgets
 	@touch $@
 
 $(VENV)/test.stamp: $(VERSIONS) $(VENV)/run.stamp
-	@$(PIP) -e ".[train,test]"
-	@$(BIN)/python Testing/check_libraries.py PySide6.QtWidgets
+	@echo "Installing what training and its tests need (torch is large: a minute or several, once) ..."
+	@$(PIP) -e ".[openvino,train,test]"
+	@$(BIN)/python Testing/check_libraries.py torch torchvision openvino PySide6.QtWidgets
 	@touch $@
 
 $(VENV)/bench.stamp: $(VERSIONS) $(VENV)/test.stamp
@@ -52,7 +61,13 @@ run: $(VENV)/run.stamp ## classify a real volume (SAMPLE=... for your own) and s
 		test -f "$$file" || { echo "missing: $$file" >&2; exit 1; }; \
 		echo "  $$(cd "$$(dirname "$$file")" && pwd)/$$(basename "$$file")"; done
 
-test: $(VENV)/test.stamp ## ruff, mypy --strict, pytest
+test: test-light test-full ## everything: without torch first, then with all runtimes
+
+test-light: $(LIGHT)/test.stamp ## the tests of engine, command line, scene and panel where torch is not installed
+	@$(LIGHT)/bin/python -c 'import importlib.util as u; assert u.find_spec("torch") is None, "torch is in $(LIGHT)"'
+	$(LIGHT)/bin/python -m pytest -q $(addprefix Testing/Python/,engine cli worker slicer panel)
+
+test-full: $(VENV)/test.stamp ## ruff, mypy --strict, all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
@@ -65,5 +80,5 @@ model: $(VENV)/test.stamp ## train the shipped bundle again from the archives in
 	$(BIN)/python -m medimg_training.body_region release --archives "$(DATA)"
 
 clean: ## remove the environment, caches, out/ and build/ (with what `make model` goes on from)
-	rm -rf .venv out build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-light out build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

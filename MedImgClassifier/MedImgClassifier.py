@@ -383,8 +383,8 @@ class MedImgClassifierTest(ScriptedLoadableModuleTest):
 
         logic = MedImgClassifierLogic()
         bundles = logic.bundles()
-        if not bundles or importlib.util.find_spec("torch") is None:
-            self.skipTest("needs a shipped model and PyTorch")
+        if not bundles or not any(importlib.util.find_spec(name) for name in ("onnxruntime", "openvino", "torch")):
+            self.skipTest("needs a shipped model and a runtime: onnxruntime, openvino or PyTorch")
         k, j, i = np.mgrid[0:4, 0:64, 0:64]
         voxels = np.where((j - 32) ** 2 + (i - 32) ** 2 < 600, 300 + 10 * k, 0).astype(np.int16)
         volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "ball")

@@ -2,7 +2,8 @@
 
 A narrow ResNet whose convolutions pass the image through one channel: the last map is the image averaged over cells,
 so that the evidence for 'bright' peaks in the cell that holds the brightest place. Tests follow it through the
-results, the scene and the pictures.
+results, the scene and the pictures. It lies ready in Testing/data, so that no test needs torch for it;
+`python Testing/spot_bundle.py` makes it again, which needs torch.
 """
 
 from __future__ import annotations
@@ -10,10 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from MedImgClassifierLib.engine import bundle, selftest
-from MedImgClassifierLib.engine.networks import build
+from MedImgClassifierLib.engine import bundle
 from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Orient, Pad, Resize, Window
 from MedImgClassifierLib.engine.result import Code, Label
 from MedImgClassifierLib.engine.volume import Volume
@@ -23,11 +22,25 @@ SPEC = InputSpec((ChannelSpec("image"),), (Orient(), Pad(), Resize(64, 64)), (Wi
 OPTIONS = {"widths": [4, 4, 4, 4], "blocks": [1, 1, 1, 1]}
 CELL_PIXELS = 8  # of the 64 x 64 input
 
+MADE = Path(__file__).parent / "data" / "bright-spot"
+
 STACKS = ("axial", "sagittal", "coronal", "oblique", "flipped", "tilted")
 
 
 def write(folder: Path, **changes: object) -> Path:
     """Write the bundle to `folder`; changes: manifest keys to set otherwise."""
+    made = bundle.load(MADE)
+    return _write(folder, made.weights, made.selftest, made.onnx, **changes)
+
+
+def make(folder: Path) -> Path:
+    """Make the bundle from nothing, with torch and its export to ONNX."""
+    import torch
+
+    from medimg_training.onnx_export import to_onnx
+    from MedImgClassifierLib.engine import selftest
+    from MedImgClassifierLib.engine.networks import build
+
     network = build("narrow_resnet", len(LABELS), 1, **OPTIONS)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -38,6 +51,13 @@ def write(folder: Path, **changes: object) -> Path:
         network.head.weight[1, 0] = 1000
         network.head.bias[0] = 1
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    graph = to_onnx("narrow_resnet", OPTIONS, weights, len(LABELS), 1, 64, 64)
+    return _write(folder, weights, selftest.of_network(SPEC, "narrow_resnet", OPTIONS, weights, "arbitrary"), graph)
+
+
+def _write(
+    folder: Path, weights: bundle.Tensors, answers: bundle.Tensors, graph: bytes | None, **changes: object
+) -> Path:
     identity = {
         "id": folder.name,
         "version": "1.0.0",
@@ -56,11 +76,12 @@ def write(folder: Path, **changes: object) -> Path:
         network="narrow_resnet",
         network_options=OPTIONS,
         weights=weights,
-        selftest=selftest.of_network(SPEC, "narrow_resnet", OPTIONS, weights, "arbitrary"),
+        selftest=answers,
         selftest_units="arbitrary",
         card="# Bright spot\n",
         training={},
         evaluation=[],
+        onnx=graph,
     )
 
 
@@ -103,3 +124,7 @@ def cell_size_mm(volume: Volume) -> float:
 
 def _unit(vector: tuple[float, ...] | np.ndarray) -> np.ndarray:
     return np.asarray(vector, float) / np.linalg.norm(vector)
+
+
+if __name__ == "__main__":
+    print(f"wrote {make(MADE)}")

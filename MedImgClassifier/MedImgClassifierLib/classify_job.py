@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -19,7 +20,6 @@ from .engine.picture import overlay_picture
 from .engine.reading import read_volume
 from .engine.report import table, write_csv, write_json
 from .engine.result import Classification
-from .engine.runtimes import Device, Precision
 from .engine.volume import Volume
 from .worker.client import Client
 
@@ -30,14 +30,13 @@ def classify_to_folder(
     source: str | Path,
     bundle: Path,
     out: Path,
-    *,
     series: str | None = None,
-    device: Device = "auto",
-    precision: Precision = "float32",
-    batch: int = 16,
+    **how: Any,
 ) -> Classification:
     """Classify a file or DICOM folder and write results.json, results.csv, overlay.png and, where slicer-core is
     installed, scene.mrb into `out`. Prints the table. Raises Refusal and leaves nothing behind then.
+
+    how: device, precision, runtime, batch, threads and evidence, as Client.classify takes them.
     """
     if os.path.exists(out) and not out.is_dir():  # unlike Path.exists, False for a name that is too long
         raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=out, reason="it is a file")
@@ -51,11 +50,9 @@ def classify_to_folder(
             bar.refresh()
 
         volume = read_volume(source, series)
-        result = Client().classify(volume, bundle, device=device, precision=precision, batch=batch, progress=progress)
-        progress("write", 0.0)
-        written = _write(out, volume, result)
-    print(table(result))
-    for path in written:
+        result = Client().classify(volume, bundle, progress=progress, **how)
+    print(table(result), flush=True)  # the answer first: the picture and the scene take their time
+    for path in _write(out, volume, result):
         print(f"wrote {path}")
     if not _scene_is_installed():
         print("no scene.mrb: slicer-core is not installed (pip install 'medimgclassifier[scene]')")

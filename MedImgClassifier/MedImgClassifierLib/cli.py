@@ -13,6 +13,7 @@ from pathlib import Path
 from . import __version__, resources
 from .engine.errors import Refusal
 from .engine.result import NOTICE
+from .engine.runtimes import DEVICES, PRECISIONS, RUNTIMES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,16 +56,21 @@ def _parser() -> argparse.ArgumentParser:
     classify.add_argument("--bundle", required=True, metavar="NAME|PATH", help="a shipped bundle or a bundle's path")
     classify.add_argument("--out", required=True, type=_folder, metavar="DIR", help="folder for the results")
     classify.add_argument("--series", metavar="UID", help="which series, where the folder holds several")
-    _add_device(classify)
+    _add_runtime(classify)
     classify.add_argument("--batch", type=_positive, default=16, help="slices at once (default 16)")
+    classify.add_argument(
+        "--evidence",
+        choices=("network", "occlusion", "none"),
+        default="network",
+        help="where the answer comes from: by the network's own method, by covering parts of the image (slow), or not",
+    )
     classify.set_defaults(run=_classify)
 
     bundles = verbs.add_parser("bundles", help="list the shipped bundles")
     bundles.set_defaults(run=_bundles)
 
-    verify = verbs.add_parser("verify", help="check a bundle's files, weights and self-test")
+    verify = verbs.add_parser("verify", help="check a bundle's files and its self-test on every runtime here")
     verify.add_argument("bundle", metavar="NAME|PATH")
-    _add_device(verify)
     verify.set_defaults(run=_verify)
 
     doctor = verbs.add_parser("doctor", help="what is installed, which device is used and why, what is missing")
@@ -76,14 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+def _add_runtime(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="what runs the network")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
+        choices=PRECISIONS,
         default="float32",
-        help="bfloat16 is faster and is refused where the bundle's self-test does not agree",
+        help="bfloat16 and int8 are faster, and refused where the bundle's agreement record does not offer them",
     )
+    parser.add_argument("--threads", type=_positive, metavar="N", help="of the CPU; all of them if not given")
 
 
 def _positive(text: str) -> int:
@@ -112,7 +120,10 @@ def _classify(arguments: argparse.Namespace) -> None:
         series=arguments.series,
         device=arguments.device,
         precision=arguments.precision,
+        runtime=arguments.runtime,
         batch=arguments.batch,
+        threads=arguments.threads,
+        evidence=arguments.evidence,
     )
 
 
@@ -137,19 +148,19 @@ def _bundles(arguments: argparse.Namespace) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> None:
+    from .doctor import replays
     from .engine.bundle import load
-    from .engine.classifier import Classifier
+    from .engine.runtime_choice import choose
 
     path = bundle_path(arguments.bundle)
     bundle = load(path)
     print(f"ok  manifest valid, {len(bundle.manifest['files'])} files of the stated size and SHA-256")
-    classifier = Classifier(bundle, arguments.device, arguments.precision)
-    runtime = classifier.runtime
-    print(f"ok  weights fit the network {bundle.network}")
-    print(
-        f"ok  self-test on {runtime.name}, {runtime.device}, {runtime.precision}: "
-        f"|d probability| {classifier.selftest_difference:.1e}"
-    )
+    for file, graph in (("model.onnx", bundle.onnx), ("model.int8.onnx", bundle.onnx_int8)):
+        if graph is not None:
+            print(f"ok  {file}: standard operators only, nothing outside the file, inputs and outputs of this bundle")
+    for row in replays(bundle):
+        print(row)
+    print(f"ok  runs on {choose(bundle).why}")
     print("--  signature: none (who made it is not known)" if "SIGNATURE.json" not in os.listdir(path) else
           "--  signature: present, not checked by this version")  # fmt: skip
 

@@ -1,14 +1,20 @@
-"""`medimg doctor`: what is installed, which device would compute and why, and what is missing for what."""
+"""`medimg doctor`: what is installed, which runtime would compute and why, and what is missing for what."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import platform
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from . import __version__, resources
 from .engine.errors import Refusal
+
+if TYPE_CHECKING:
+    from .engine.bundle import Bundle
+    from .engine.runtimes import RuntimeName
 
 # distribution name, import name, what it is for, which extra brings it
 _LIBRARIES = (
@@ -18,10 +24,13 @@ _LIBRARIES = (
     ("safetensors", "safetensors", "bundles", ""),
     ("jsonschema", "jsonschema", "bundles", ""),
     ("matplotlib", "matplotlib", "overlay picture", ""),
-    ("torch", "torch", "classification and training", "torch"),
-    ("torchvision", "torchvision", "AlexNet, VGG, ResNet", "torch"),
+    ("onnxruntime", "onnxruntime", "classification on the CPU", ""),
+    ("openvino", "openvino", "faster classification on x86 CPUs", "openvino"),
+    ("torch", "torch", "classification on a GPU, and training", "torch"),
+    ("torchvision", "torchvision", "AlexNet, VGG, ResNet and ViT in torch", "torch"),
     ("slicer-core", "slicer", "scene.mrb", "scene"),
     ("scikit-learn", "sklearn", "training", "train"),
+    ("onnx", "onnx", "export", "train"),
 )
 
 
@@ -47,24 +56,35 @@ def _library(distribution: str, module: str, purpose: str, extra: str) -> str:
 
 
 def _devices() -> list[str]:
-    if importlib.util.find_spec("torch") is None:
-        return ["device: none, nothing can be classified without torch"]
-    from .engine.runtimes import available_devices
+    from .engine.runtime_choice import gpu_drivers, installed, onnx_devices
+    from .engine.torch_runtime import available_devices
 
-    try:
-        present = available_devices()
-    except Exception as broken:  # a library of torch that is missing or of another version shows as anything
-        return [f"device: none, torch is installed but does not work ({type(broken).__name__}: {broken})"]
-    why = {
-        "cuda": "torch sees a CUDA GPU",
-        "mps": "torch sees Apple's Metal GPU and no CUDA GPU",
-        "cpu": "torch sees no CUDA or Metal GPU",
-    }
-    return [f"device: {present[0]} ({why[present[0]]}); available: {', '.join(present)}"]
+    lines = [f"GPU drivers: {', '.join(gpu_drivers()) or 'none'}", "runtimes:"]
+    ways: tuple[tuple[RuntimeName, Callable[[], Sequence[str]]], ...] = (
+        ("openvino", _openvino_devices),
+        ("onnxruntime", onnx_devices),
+        ("torch", available_devices),
+    )
+    for name, devices in ways:
+        if not installed(name):
+            lines.append(f"  missing  {name}")
+            continue
+        try:
+            lines.append(f"  ok       {name}: {', '.join(devices())}")
+        except Exception as broken:  # a library that is missing or of another version shows as anything
+            lines.append(f"  broken   {name} is installed but does not work ({type(broken).__name__}: {broken})")
+    return lines
+
+
+def _openvino_devices() -> Sequence[str]:
+    import openvino
+
+    return [name.lower() for name in openvino.Core().available_devices if name == "CPU"]
 
 
 def _bundles() -> list[str]:
     from .engine.bundle import load
+    from .engine.runtime_choice import choose
 
     try:
         shipped = resources.bundles()
@@ -75,6 +95,22 @@ def _bundles() -> list[str]:
         try:
             bundle = load(path)
             lines.append(f"  ok       {name} {bundle.manifest['version']} ({path})")
+            lines.append(f"           runs on {choose(bundle).why}")
         except (Refusal, ImportError) as refusal:
             lines.append(f"  refused  {name}: {refusal}")
     return lines if shipped else ["bundles: none"]
+
+
+def replays(bundle: Bundle) -> list[str]:
+    """A line for each runtime, device and precision of this computer: whether it answers the bundle's self-test as
+    the maker's did."""
+    from .engine.runtime_choice import try_all
+
+    lines = []
+    for trial in try_all(bundle):
+        here = f"{trial.runtime}, {trial.device}, {trial.precision}"
+        if trial.difference is not None:
+            lines.append(f"ok  self-test on {here}: |d probability| {trial.difference:.1e}")
+        else:
+            lines.append(f"--  {here}: {trial.reason}")
+    return lines

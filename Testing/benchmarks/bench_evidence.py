@@ -52,7 +52,7 @@ def run() -> list[Row]:
     labels = np.arange(SLICES) % timed.CLASSES
     taken = alternate(
         {
-            "without": lambda: classifier.classify(volume, evidence=False),
+            "without": lambda: classifier.classify(volume, evidence="none"),
             "with": lambda: classifier.classify(volume),
             "grad-cam": lambda: pytorch_grad_cam(network, inputs, labels),
             "captum": lambda: captum(network, inputs, labels),

@@ -4,7 +4,7 @@
     cache/                            images after geometry
     fit/                              checkpoints and history.jsonl; the same command goes on from here
     predictions.csv, figures.json/md  what came out for the evaluate role
-    <name>-<version>/                 the bundle
+    <name>-<version>/                 the bundle, with its ONNX form and what was measured of it
 
 Nothing heavy is imported before the verb runs.
 """
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.networks import REGISTRY
 
+from . import export_command
 from .recipe import PRESETS, Recipe
 
 if TYPE_CHECKING:
@@ -33,13 +34,15 @@ if TYPE_CHECKING:
     from .datasets.manifest import Manifest
     from .evaluate import Figures
     from .fit import FitResult
+    from .onnx_form import OnnxForm
     from .split import Split
 
 FRACTIONS: dict[Any, float] = {"fit": 0.7, "select": 0.1, "evaluate": 0.2}
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add the verb `train` to the subparsers of `medimg`; its `run` default takes the parsed arguments."""
+    """Add the verbs `train` and `export` to the subparsers of `medimg`; their `run` takes the parsed arguments."""
+    export_command.add_command(subparsers)
     train = subparsers.add_parser("train", help="train a network on a manifest and write a bundle")
     train.set_defaults(run=run)
     train.add_argument("manifest", type=Path, help="manifest.csv, with manifest.json beside it")
@@ -116,10 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=arguments.out, reason=error.strerror) from error
     try:
-        _train(arguments)
-    except ModuleNotFoundError as error:
-        facts = {"library": error.name, "purpose": "training", "command": "pip install 'medimgclassifier[train]'"}
-        raise Refusal("RESOURCE_MISSING_LIBRARY", **facts) from error
+        with export_command.libraries("training"):
+            _train(arguments)
     except KeyboardInterrupt as error:
         kept = arguments.out / "fit" / "checkpoint.pt"
         raise Refusal("CANCELLED_TRAINING", path=kept) if kept.exists() else Refusal("CANCELLED") from error
@@ -132,9 +133,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> None:
     from .cache import prepare
     from .datasets.manifest import Manifest
+    from .export import onnx_form_of
     from .fit import fit
+    from .onnx_export import require_libraries
+    from .onnx_form import Roles
     from .split import log_evaluation
 
+    require_libraries()  # before hours are spent
     out: Path = arguments.out
     manifest = Manifest.read(arguments.manifest)
     spec = _input_spec(arguments)
@@ -153,7 +158,9 @@ def _train(arguments: argparse.Namespace) -> None:
         figures = _evaluated(out, result, prepared, spec, prepared.of_groups(fold.evaluate))
         print(figures.to_markdown())
     units = Counter(prepared.units[n] for n in fit_rows).most_common(1)[0][0]
-    print(_bundle(arguments, manifest, split, result, spec, units, figures))
+    form = onnx_form_of(result, spec, units, Roles(prepared, fit_rows, select_rows), progress=True)
+    print(form.to_markdown())
+    print(_bundle(arguments, manifest, split, result, spec, units, figures, form))
 
 
 def _input_spec(arguments: argparse.Namespace) -> InputSpec:
@@ -255,6 +262,7 @@ def _bundle(
     spec: InputSpec,
     units: str,
     figures: Figures | None,
+    form: OnnxForm,
 ) -> Path:
     from MedImgClassifierLib.engine.result import Label
 
@@ -282,4 +290,5 @@ def _bundle(
         card=model_card(identity, result, roles, figures),
         evaluation={"evaluate role of the manifest": figures} if figures else {},
         data={"manifest_sha256": manifest.sha256, "split": split.how, "groups": roles},
+        form=form,
     )

@@ -27,7 +27,8 @@ from tqdm import tqdm
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.networks import build
 from MedImgClassifierLib.engine.preprocess import InputSpec
-from MedImgClassifierLib.engine.runtimes import Device, choose_device
+from MedImgClassifierLib.engine.runtimes import Device
+from MedImgClassifierLib.engine.torch_runtime import choose_device
 
 from . import checkpoint
 from .cache import Images, Indices, PreparedSet

@@ -1,7 +1,8 @@
 """The bundle: a folder that holds a model, what it is for, and the means to check it (docs/bundles.md).
 
 Loading executes nothing: a manifest checked against a JSON Schema, tensors in safetensors, a network named from a
-closed registry. Order: names and sizes, schema, hashes, tensors, and last, when a Classifier is made, the self-test.
+closed registry, a graph of listed standard operators. Order: names and sizes, schema, hashes, tensors, graph, and
+last, when a Classifier is made, the self-test.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__, resources
-from . import bundle_files
+from . import bundle_files, onnx_graph
 from .errors import Refusal
 from .heads import LinearHead
 from .networks import REGISTRY, NetworkInfo
@@ -29,11 +30,12 @@ from .result import Code, Label
 Tensors = Mapping[str, NDArray[Any]]
 
 WEIGHTS, SELFTEST, CARD = "weights.safetensors", "selftest/selftest.safetensors", "model_card.md"
+ONNX, ONNX_INT8 = "model.onnx", "model.int8.onnx"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle: everything in memory, hashes checked."""
+    """A loaded bundle: everything in memory, hashes checked. onnx, onnx_int8: the network as checked graphs."""
 
     path: Path
     manifest: Mapping[str, Any]
@@ -46,6 +48,8 @@ class Bundle:
     head: LinearHead
     selftest: Tensors
     card: str
+    onnx: bytes | None = None
+    onnx_int8: bytes | None = None
 
     @property
     def id(self) -> str:
@@ -71,7 +75,7 @@ def load(path: Path) -> Bundle:
     """Read and check a bundle folder or zip.
 
     Raises Refusal: BUNDLE_NOT_FOUND, BUNDLE_MANIFEST (not valid), BUNDLE_CHANGED (hashes, names, sizes),
-    BUNDLE_WEIGHTS (tensors damaged or not those of the network), BUNDLE_UNSUPPORTED.
+    BUNDLE_WEIGHTS (tensors damaged or not those of the network), BUNDLE_GRAPH, BUNDLE_UNSUPPORTED.
     """
     path = Path(path)
     files = bundle_files.read(path)
@@ -105,6 +109,8 @@ def load(path: Path) -> Bundle:
         head=head,
         selftest=_tensors(path, files, manifest["selftest"]["file"], network),
         card=files[manifest["model_card"]].decode("utf-8", errors="replace"),
+        onnx=_graph(path, files, encoder.get("onnx"), network, spec, head),
+        onnx_int8=_graph(path, files, encoder.get("onnx_int8"), network, spec, head, int8=True),
     )
 
 
@@ -122,17 +128,24 @@ def write(
     card: str,
     training: Mapping[str, Any],
     evaluation: Sequence[Mapping[str, Any]],
+    onnx: bytes | None = None,
+    onnx_int8: bytes | None = None,
+    agreement: Mapping[str, Any] | None = None,
     extra_files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a bundle folder whole, replacing an earlier one, and return it.
 
     identity: id, version, title, intended_use, out_of_scope, licence, credits, known_limits (contact, created,
-    calibration optional). selftest: from selftest.make. extra_files: e.g. the licence's text. Raises Refusal
+    calibration optional). selftest: from selftest.make. onnx, onnx_int8: the network's ONNX forms; agreement: what was
+    measured of them (docs/bundles.md). extra_files: e.g. the licence's text. Raises Refusal
     (BUNDLE_MANIFEST, ...) where the result would not load; nothing is left behind then.
     """
     files = {WEIGHTS: _saved(weights), SELFTEST: _saved(selftest), CARD: card.encode(), **(extra_files or {})}
     head = REGISTRY[network].head
-    encoder = {"network": {"name": network, "options": dict(network_options)}, "weights": WEIGHTS}
+    encoder: dict[str, Any] = {"network": {"name": network, "options": dict(network_options)}, "weights": WEIGHTS}
+    for key, name, graph in (("onnx", ONNX, onnx), ("onnx_int8", ONNX_INT8, onnx_int8)):
+        if graph is not None:
+            encoder[key], files[name] = name, graph
     member_head = {"kind": "linear", "weight": f"{head}.weight", "bias": f"{head}.bias"}
     manifest = {
         "format_version": 1,
@@ -153,6 +166,7 @@ def write(
         "training": dict(training),
         "evaluation": list(evaluation),
         "files": {name: bundle_files.describe(content) for name, content in sorted(files.items())},
+        **({"agreement": dict(agreement)} if agreement else {}),
         **identity,
     }
     files[bundle_files.MANIFEST] = (json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
@@ -208,6 +222,38 @@ def _check_supported(path: Path, manifest: Mapping[str, Any]) -> None:
     ):
         if wrong:
             raise Refusal("BUNDLE_UNSUPPORTED", path=path, reason=reason)
+
+
+def _graph(
+    path: Path,
+    files: Mapping[str, bytes],
+    name: str | None,
+    network: str,
+    spec: InputSpec,
+    head: LinearHead,
+    int8: bool = False,
+) -> bytes | None:
+    """The file of an ONNX form, checked; None where the bundle names none."""
+    if name is None:
+        return None
+    if name not in files:
+        raise Refusal("BUNDLE_MANIFEST", path=path, where=name, reason="the file is not in the bundle")
+    rows, columns = spec.size or (None, None)
+    labels, features = head.weight.shape
+    try:
+        onnx_graph.check(
+            files[name],
+            channels=len(spec.channels),
+            rows=rows,
+            columns=columns,
+            labels=labels,
+            features=features,
+            class_maps=REGISTRY[network].evidence != "last_block",
+            int8=int8,
+        )
+    except onnx_graph.GraphError as wrong:
+        raise Refusal("BUNDLE_GRAPH", path=path, file=name, reason=wrong) from None
+    return files[name]
 
 
 def _saved(tensors: Tensors) -> bytes:

@@ -4,59 +4,61 @@ from __future__ import annotations
 
 import datetime
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import __version__
-from . import quality, selftest
+from . import occlusion, quality
 from .bundle import Bundle
-from .errors import Refusal
-from .evidence import class_maps, place
+from .evidence import place
 from .preprocess import geometry, in_plane, intensity
-from .result import Classification, Evidence, Finding, KeySlice, Placement, SliceResults
-from .runtimes import Device, Precision, TorchRuntime
+from .result import Classification, Finding, KeySlice, Placement, SliceResults
+from .runtime_choice import choose
+from .runtimes import Device, Precision
 from .trust import probabilities
 from .volume import Case, Volume
 
 Progress = Callable[[str, float], None]
 """Called with a stage ('prepare', 'classify') and the fraction done, 0..1; raising from it cancels."""
 
+EvidenceWish = Literal["network", "occlusion", "none"]
+
 MAX_KEY_SLICES = 5
 
 
 class Classifier:
-    """Checks the bundle's self-test on the device, then classifies case after case.
+    """Finds a runtime that answers the bundle's self-test as its maker's did, then classifies case after case.
 
-    Raises Refusal: BUNDLE_WEIGHTS, BUNDLE_SELFTEST, USAGE_DEVICE_MISSING, USAGE_PRECISION_REFUSED,
-    RESOURCE_MISSING_LIBRARY.
+    runtime: 'auto' or a name of runtimes.RUNTIMES. batch: slices at a time. threads: of the CPU, all if not given.
+    Raises the refusals of runtime_choice.choose.
     """
 
     def __init__(
-        self, bundle: Bundle, device: Device = "auto", precision: Precision = "float32", batch: int = 16
+        self,
+        bundle: Bundle,
+        device: Device = "auto",
+        precision: Precision = "float32",
+        batch: int = 16,
+        runtime: str = "auto",
+        threads: int | None = None,
     ) -> None:
         self.bundle, self.batch = bundle, batch
-        try:
-            self.runtime = TorchRuntime(
-                bundle.network,
-                bundle.network_options,
-                bundle.weights,
-                len(bundle.labels),
-                len(bundle.spec.channels),
-                device,
-                precision,
-            )
-        except (TypeError, ValueError, KeyError) as wrong:
-            raise Refusal("BUNDLE_WEIGHTS", path=bundle.path, network=bundle.network, reason=wrong) from None
-        self.selftest_difference = selftest.replay(bundle, self.runtime)
+        self.runtime, self.selftest_difference, self.why = choose(bundle, runtime, device, precision, threads)
 
-    def classify(self, case: Case | Volume, progress: Progress | None = None, evidence: bool = True) -> Classification:
+    def classify(
+        self, case: Case | Volume, progress: Progress | None = None, evidence: EvidenceWish = "network"
+    ) -> Classification:
         """Classify every slice of a case.
 
-        A lone volume stands for the bundle's only channel. evidence: class maps for all labels.
+        A lone volume stands for the bundle's only channel. evidence: class maps for all labels by the network's own
+        method, by occlusion (slow, any network), or none.
         Raises Refusal for input that cannot be classified (quality.check), RESOURCE_MEMORY, and whatever
         `progress` raises.
         """
@@ -74,20 +76,28 @@ class Classifier:
         clock.stop("check")
 
         logits, maps, pixels = [], [], []
-        count = len(volumes[0].voxels)
-        for start in range(0, count, self.batch):
-            report("classify", start / count)
-            prepared = geometry(volumes, spec, start, min(start + self.batch, count))
-            inputs = intensity(prepared.images, spec, prepared.units)
+        count, done = len(volumes[0].voxels), 0
+        for inputs, placement in self._batches(volumes):
+            report("classify", done / count)
             clock.stop("preprocess")
-            encoded = self.runtime.encode(inputs, maps=evidence)
+            encoded = self.runtime.encode(inputs, maps=evidence == "network")
             clock.stop("forward")
             logits.append(bundle.head.decide(encoded.features))
-            pixels.append(prepared.placement)
-            if encoded.maps is not None:
-                maps.append(class_maps(bundle.network_info.evidence, encoded.maps, bundle.head))
-            clock.stop("head_and_evidence")
+            pixels.append(placement)
+            if encoded.class_maps is not None:
+                maps.append(encoded.class_maps)
+            clock.stop("head")
+            if evidence == "occlusion":
+                within = partial(_within, report, done / count, len(inputs) / count)
+                maps.append(occlusion.occlusion_maps(inputs, logits[-1], self._decide, self.batch, within))
+                clock.stop("occlusion")
+            done += len(inputs)
         report("classify", 1.0)
+        if evidence == "network" and not maps:
+            duration = occlusion.seconds(clock.seconds["forward"] / count, count)
+            findings.append(occlusion.instead(bundle.network, self.runtime.name, duration))
+        cells = occlusion.cells(*inputs.shape[2:]) if evidence == "occlusion" else bundle.network_info.cells
+        method = occlusion.METHOD if evidence == "occlusion" else bundle.network_info.evidence
         provenance = self._provenance(case, started)
         clock.stop("hash")
         provenance["seconds"] = {stage: round(seconds, 4) for stage, seconds in clock.seconds.items()}
@@ -95,13 +105,36 @@ class Classifier:
         return Classification(
             labels=bundle.labels,
             slices=self._slices(volumes[0], np.concatenate(logits)),
-            evidence=self._evidence(maps, pixels) if maps else None,
+            evidence=place(np.concatenate(maps), _joined(pixels), cells, method) if maps else None,
             findings=tuple(findings),
             key_slices=key_slices(probabilities(np.concatenate(logits), bundle.temperature or 1.0)),
             calibrated=bundle.temperature is not None,
             bundle=bundle.summary(),
             provenance=provenance,
         )
+
+    def _decide(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
+        return self.bundle.head.decide(self.runtime.encode(images, maps=False).features)
+
+    def _batches(self, volumes: Sequence[Volume]) -> Iterator[tuple[NDArray[np.float32], Placement]]:
+        """Network input and its place, batch by batch; the next one is prepared meanwhile where that pays."""
+        spec, count = self.bundle.spec, len(volumes[0].voxels)
+
+        def prepare(start: int) -> tuple[NDArray[np.float32], Placement]:
+            prepared = geometry(volumes, spec, start, min(start + self.batch, count))
+            return intensity(prepared.images, spec, prepared.units), prepared.placement
+
+        starts = range(0, count, self.batch)
+        if not self.runtime.overlaps:
+            yield from map(prepare, starts)
+            return
+        with ThreadPoolExecutor(1, "prepare") as ahead:
+            coming = ahead.submit(prepare, 0)
+            for start in starts:
+                ready = coming.result()
+                if start + self.batch < count:
+                    coming = ahead.submit(prepare, start + self.batch)
+                yield ready
 
     def _slices(self, volume: Volume, logits: Any) -> SliceResults:
         native = self.bundle.spec.plane == "native"
@@ -115,11 +148,6 @@ class Classifier:
             instance_numbers=source.instance_numbers if native and len(source.instance_numbers) == count else (),
             sop_instance_uids=source.sop_instance_uids if native and len(source.sop_instance_uids) == count else (),
         )
-
-    def _evidence(self, maps: list[Any], pixels: list[Placement]) -> Evidence:
-        origins = np.concatenate([at.origins_lps for at in pixels])
-        at = Placement(origins, pixels[0].column_step_lps, pixels[0].row_step_lps)
-        return place(np.concatenate(maps), at, self.bundle.network_info)
 
     def _provenance(self, case: Case, started: datetime.datetime) -> dict[str, Any]:
         inputs = {}
@@ -139,6 +167,7 @@ class Classifier:
             "inputs": inputs,
             "input_spec_sha256": self.bundle.spec.sha256,
             "runtime": self.runtime.name,
+            "runtime_choice": self.why,
             "device": self.runtime.device,
             "precision": self.runtime.precision,
             "selftest_difference": self.selftest_difference,
@@ -175,6 +204,16 @@ def key_slices(probability: Any) -> tuple[KeySlice, ...]:
     return (*chosen, *doubt)
 
 
+def _within(report: Progress, start: float, share: float, fraction: float) -> None:
+    """Report the progress of one batch as that of the whole case."""
+    report("classify", start + share * fraction)
+
+
+def _joined(pixels: Sequence[Placement]) -> Placement:
+    origins = np.concatenate([at.origins_lps for at in pixels])
+    return Placement(origins, pixels[0].column_step_lps, pixels[0].row_step_lps)
+
+
 class _Clock:
     """Seconds per stage, summed over batches."""
 
@@ -190,7 +229,7 @@ class _Clock:
 
 def _versions() -> dict[str, str]:
     versions = {"medimgclassifier": __version__, "python": platform.python_version()}
-    for name in ("numpy", "torch", "torchvision", "SimpleITK", "pydicom"):
+    for name in ("numpy", "onnxruntime", "openvino", "torch", "torchvision", "SimpleITK", "pydicom"):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -34,17 +34,22 @@ _CATALOGUE = {
         "请另选 --out 输出文件夹",
     ),
     "USAGE_DEVICE_MISSING": _Text(
-        "device '{device}' is not available here",
+        "device '{device}' is not available here: {reason}",
         "use --device auto, or run `medimg doctor` to see what is",
-        "此处没有设备“{device}”",
+        "此处没有设备“{device}”：{reason}",
         "请使用 --device auto，或运行 `medimg doctor` 查看可用设备",
     ),
     "USAGE_PRECISION_REFUSED": _Text(
-        "{precision} on {device} does not agree with the bundle's self-test "
-        "(|d probability| {difference:.2g}, allowed {allowed:.2g})",
+        "bundle '{bundle}' may not be used in {precision} here: {reason}",
         "use --precision float32",
-        "{device} 上的 {precision} 与模型包自检不一致（概率差 {difference:.2g}，允许 {allowed:.2g}）",
+        "此处不可对模型包“{bundle}”使用 {precision}：{reason}",
         "请使用 --precision float32",
+    ),
+    "USAGE_RUNTIME": _Text(
+        "{runtime} cannot run bundle '{bundle}' here: {reason}",
+        "use --runtime auto and --device auto, or run `medimg doctor` to see what there is",
+        "{runtime} 无法在此运行模型包“{bundle}”：{reason}",
+        "请使用 --runtime auto 和 --device auto，或运行 `medimg doctor` 查看可用项",
     ),
     "USAGE_NETWORK_SIZE": _Text(
         "network '{network}' cannot be trained on {rows} x {columns} pixels in batches of {batch} ({reason})",
@@ -182,6 +187,12 @@ _CATALOGUE = {
         "bundle '{path}': weights do not fit the network {network}: {reason}",
         "get the bundle again from its maker",
         "模型包“{path}”：权重与网络 {network} 不符：{reason}",
+        "请向制作者重新获取模型包",
+    ),
+    "BUNDLE_GRAPH": _Text(
+        "bundle '{path}': the graph '{file}' may not be run: {reason}",
+        "get the bundle again from its maker",
+        "模型包“{path}”：不可运行计算图“{file}”：{reason}",
         "请向制作者重新获取模型包",
     ),
     "BUNDLE_SELFTEST": _Text(

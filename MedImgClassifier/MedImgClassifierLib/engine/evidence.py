@@ -1,8 +1,9 @@
-"""Class evidence: raw maps on the network's own grid, placed in the patient.
+"""Class evidence: raw maps on a coarse grid over the network's input, placed in the patient.
 
 A raw map times its number of cells sums to what the image (not the bias) adds to the logit where the network ends in
-a global average pool and one linear layer (Zhou et al. 2016); elsewhere it is Grad-CAM (Selvaraju et al. 2017). Maps
-keep their sign; what a reader sees is the positive part, scaled once per case.
+a global average pool and one linear layer (Zhou et al. 2016); elsewhere it is Grad-CAM (Selvaraju et al. 2017), or
+what hiding a place takes from the logit (occlusion.py). Maps keep their sign; what a reader sees is the positive part,
+scaled once per case.
 """
 
 from __future__ import annotations
@@ -10,33 +11,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .heads import LinearHead
-from .networks import NetworkInfo
+from .networks import Cells
 from .result import Evidence, Placement
 
-Maps = NDArray[np.float32]
 
+def place(maps: NDArray[np.float32], pixels: Placement, cells: Cells, method: str) -> Evidence:
+    """Class maps [N, L, h, w] with the place of their cells, from that of the network's input pixels.
 
-def class_maps(method: str, maps: Maps, head: LinearHead) -> Maps:
-    """The runtime's maps as class maps [N, L, h, w], signed.
-
-    'closed_form': maps [N, D, h, w] are features before pooling, and d logit / d feature is weight / (h * w) in every
-    cell. 'head_gradient': maps are class maps already.
+    cells: where they lie in the input; method: how the maps were made, as the result names it.
     """
-    if method == "head_gradient":
-        return maps
-    count, depth, height, width = maps.shape
-    weight = head.weight / np.float32(height * width)
-    return np.asarray((weight @ maps.reshape(count, depth, height * width)).reshape(count, -1, height, width))
-
-
-def place(maps: Maps, pixels: Placement, network: NetworkInfo) -> Evidence:
-    """Class maps [N, L, h, w] with the place of their cells, from that of the network's input pixels."""
-    start = network.first_centre * (pixels.column_step_lps + pixels.row_step_lps)
-    cells = Placement(
-        origins_lps=pixels.origins_lps + start,
-        column_step_lps=pixels.column_step_lps * network.stride,
-        row_step_lps=pixels.row_step_lps * network.stride,
+    row, column = cells.first_centre
+    at = Placement(
+        origins_lps=pixels.origins_lps + column * pixels.column_step_lps + row * pixels.row_step_lps,
+        column_step_lps=pixels.column_step_lps * cells.stride[1],
+        row_step_lps=pixels.row_step_lps * cells.stride[0],
     )
     scale = np.maximum(maps.max(axis=(0, 2, 3)), 0).astype(np.float64)
-    return Evidence(maps, scale, cells, network.evidence)
+    return Evidence(maps, scale, at, method)

@@ -270,6 +270,12 @@ class InputSpec:
         )
 
     @property
+    def size(self) -> tuple[int, int] | None:
+        """Rows and columns of every input; None where they depend on the image."""
+        last = self.geometry[-1] if self.geometry else None
+        return (last.rows, last.columns) if isinstance(last, Resize) else None
+
+    @property
     def sha256(self) -> str:
         """Hash of the canonical JSON form."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()

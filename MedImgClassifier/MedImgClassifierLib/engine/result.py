@@ -64,12 +64,12 @@ class Placement:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Raw class maps on the network's own grid, never upsampled here.
+    """Raw class maps on a coarse grid over the network's input, never upsampled here.
 
     maps   [N, L, h, w] float32; positive cells speak for the label, negative ones against it
     scale  [L] largest positive value of each label over the whole case, so that slices stay comparable;
            0 means that nothing in the case speaks for that label
-    method how the maps were made: 'closed_form' or 'head_gradient'
+    method how the maps were made: 'closed_form', 'head_gradient', 'last_block' or 'occlusion'
     """
 
     maps: Maps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, cast
 
@@ -13,17 +13,24 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class Network(nn.Module):
-    """A convolutional body that yields maps, and a head that ends in one linear layer."""
+    """A body, and a head that ends in one linear layer."""
 
     head: nn.Linear
 
     def encode(self, images: Tensor, maps: bool = True) -> tuple[Tensor, Tensor | None]:
-        """images [N, C, H, W] -> features [N, D] for the last linear layer, and maps or None.
-
-        maps are [N, D, h, w], the features before pooling, where evidence is closed form, and class maps
-        [N, L, h, w] where it is made through the head's gradient.
-        """
+        """images [N, C, H, W] -> features [N, D] for the last linear layer, and class maps [N, L, h, w], signed and
+        float32, or None where not asked for."""
         raise NotImplementedError
+
+    def _pooled(self, body: Tensor, maps: bool) -> tuple[Tensor, Tensor | None]:
+        """Features and class maps where the network ends in a global average pool and one linear layer.
+
+        body [N, D, h, w]: d logit / d cell is weight / (h * w) everywhere, so that the maps are one product.
+        """
+        if not maps:
+            return body.mean((2, 3)), None
+        weight = self.head.weight.float() / (body.shape[2] * body.shape[3])
+        return body.mean((2, 3)), (weight @ body.float().flatten(2)).reshape(-1, len(weight), *body.shape[2:])
 
     def forward(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] -> logits [N, L]."""
@@ -47,8 +54,7 @@ class TorchvisionResNet(Network):
     def encode(self, images: Tensor, maps: bool = True) -> tuple[Tensor, Tensor | None]:
         net = self.net
         x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
-        x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
-        return x.mean((2, 3)), x if maps else None
+        return self._pooled(net.layer4(net.layer3(net.layer2(net.layer1(x)))), maps)
 
 
 class TorchvisionFullyConnected(Network):
@@ -84,7 +90,84 @@ class TorchvisionFullyConnected(Network):
         gradient = (gradient @ second.weight) * (hidden > 0)[:, None]  # [N, L, D1]
         per_channel = first.weight.reshape(len(first.weight), body.shape[1], -1).sum(2)  # [D1, C]
         mean_gradient = gradient @ per_channel / (body.shape[2] * body.shape[3])  # [N, L, C]
-        return torch.einsum("nlc,nchw->nlhw", mean_gradient, body)
+        return torch.einsum("nlc,nchw->nlhw", mean_gradient, body).float()
+
+
+class TorchvisionVisionTransformer(Network):
+    """ViT-B/16 of torchvision (Dosovitskiy et al. 2021), for square images of one size."""
+
+    def __init__(self, builder: str, labels: int, channels: int, image_size: int = 224) -> None:
+        super().__init__()
+        import torchvision
+
+        _check_image_size(image_size)
+        self.net = torchvision.models.get_model(builder, weights=None, num_classes=labels, image_size=image_size)
+        _set_channels(self.net, "conv_proj", channels)
+
+    @property
+    def head(self) -> nn.Linear:  # type: ignore[override]
+        return cast(nn.Linear, self.net.heads.head)
+
+    def encode(self, images: Tensor, maps: bool = True) -> tuple[Tensor, Tensor | None]:
+        """Raises ValueError for images of another size than the network was made for."""
+        side = self.net.image_size
+        if images.shape[2:] != (side, side):
+            height, width = images.shape[2:]
+            raise ValueError(f"the network takes images of {side} x {side} pixels, not {height} x {width}")
+        patches = self.net.conv_proj(images).flatten(2).transpose(1, 2)  # [N, h * w, D], row by row
+        encoder = self.net.encoder
+        tokens = torch.cat([self.net.class_token.expand(images.shape[0], -1, -1), patches], 1) + encoder.pos_embedding
+        tokens = encoder.layers[:-1](encoder.dropout(tokens))
+        normed = encoder.layers[-1].ln_1(tokens)
+        heard = self._keys_and_values(normed)
+        features = self._class_token(tokens[:, :1], normed[:, :1], heard)
+        return features, self._class_maps(tokens[:, :1], normed, heard) if maps else None
+
+    def _keys_and_values(self, normed: Tensor) -> Tensor:
+        """Of the last block's attention, [N, 1 + h * w, 2 D], from all tokens after the block's first layer norm."""
+        attention = self.net.encoder.layers[-1].self_attention
+        width = attention.embed_dim
+        return F.linear(normed, attention.in_proj_weight[width:], attention.in_proj_bias[width:])
+
+    def _class_token(self, token: Tensor, normed: Tensor, heard: Tensor) -> Tensor:
+        """The class token [N, 1, D], and `normed` after the last block's first layer norm, through that block and the
+        final norm: [N, D].
+
+        heard: from _keys_and_values. What the block would make of the patch tokens is read by nobody, so that only
+        the class token asks.
+        """
+        block = self.net.encoder.layers[-1]
+        attention, width = block.self_attention, block.self_attention.embed_dim
+        asked = F.linear(normed, attention.in_proj_weight[:width], attention.in_proj_bias[:width])
+        query, key, value = (
+            part.reshape(part.shape[0], part.shape[1], attention.num_heads, -1).transpose(1, 2)
+            for part in (asked, *heard.chunk(2, dim=2))
+        )
+        told = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        token = token + attention.out_proj(told)
+        return cast(Tensor, self.net.encoder.ln(token + block.mlp(block.ln_2(token)))[:, 0])
+
+    # compiled code goes backward once only, so that torch.compile leaves this out and compiles what lies around it
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _class_maps(self, token: Tensor, normed: Tensor, heard: Tensor) -> Tensor:
+        """Grad-CAM (Selvaraju et al. 2017) of every class on the patch tokens as they come out of the last block's
+        first layer norm, [N, L, h, w], signed.
+
+        That is where they reach the class token for the last time, as keys and values; behind the block their gradient
+        is zero. Keys and values are linear in them, so that one backward pass per class as far as these gives the mean
+        gradient of the tokens.
+        """
+        with torch.inference_mode(False):  # which records gradients again
+            # tensors of inference mode cannot stand in a graph, copies of them can
+            token, normed, heard = (tensor.detach().clone() for tensor in (token, normed, heard))
+            logits = self.head(self._class_token(token, normed[:, :1], heard.requires_grad_())).sum(0)
+            gradients = [torch.autograd.grad(logit, heard, retain_graph=True)[0] for logit in logits]
+            mean_gradient = torch.stack([gradient[:, 1:].float().mean(1) for gradient in gradients], 1)  # [N, L, 2 D]
+            attention = self.net.encoder.layers[-1].self_attention
+            mean_gradient = mean_gradient @ attention.in_proj_weight[attention.embed_dim :].detach().float()
+            maps = mean_gradient @ normed[:, 1:].float().transpose(1, 2)
+        side = self.net.image_size // self.net.patch_size
+        return cast(Tensor, maps.reshape(-1, len(logits), side, side))
 
 
 class NarrowResNet(Network):
@@ -113,8 +196,7 @@ class NarrowResNet(Network):
         self.head = nn.Linear(before, labels)
 
     def encode(self, images: Tensor, maps: bool = True) -> tuple[Tensor, Tensor | None]:
-        x = self.body(images)
-        return x.mean((2, 3)), x if maps else None
+        return self._pooled(self.body(images), maps)
 
 
 def _check_size(numbers: Sequence[int], largest: int) -> None:
@@ -122,6 +204,11 @@ def _check_size(numbers: Sequence[int], largest: int) -> None:
     whole = all(type(number) is int and 0 < number <= largest for number in numbers)
     if not whole or len(numbers) > 8:
         raise ValueError(f"{list(numbers)[:8]} are not up to 8 whole numbers from 1 to {largest}")
+
+
+def _check_image_size(size: int) -> None:
+    if type(size) is not int or not 16 <= size <= 1024 or size % 16:
+        raise ValueError(f"image_size {size!r:.20} is not a multiple of 16 from 16 to 1024")
 
 
 class _Block(nn.Module):
@@ -154,8 +241,12 @@ def build(torchvision: str, evidence: str, labels: int, channels: int, options: 
     """Called through networks.build, which checks the arguments and reads the registry."""
     if not torchvision:
         return NarrowResNet(labels, channels, **options)
-    kind = TorchvisionResNet if evidence == "closed_form" else TorchvisionFullyConnected
-    return kind(torchvision, labels, channels)
+    kind: Callable[..., Network] = {
+        "closed_form": TorchvisionResNet,
+        "head_gradient": TorchvisionFullyConnected,
+        "last_block": TorchvisionVisionTransformer,
+    }[evidence]
+    return kind(torchvision, labels, channels, **options)
 
 
 def fuse_batch_norms(network: Network) -> Network:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,9 +89,53 @@ def test_provenance_names_bundle_input_and_means(classifier: Classifier, spot_bu
     manifest = (spot_bundle / "manifest.json").read_bytes()
     assert result.bundle["manifest_sha256"] == bundle_files.describe(manifest)["sha256"]
     assert result.provenance["inputs"]["image"]["content_sha256"] == volume.content_sha256
-    assert result.provenance["device"] == "cpu" and result.provenance["versions"]["torch"]
+    assert result.provenance["device"] == "cpu" and result.provenance["versions"]["numpy"]
+    runtime = classifier.runtime.name
+    assert result.provenance["runtime"] == runtime and result.provenance["versions"][runtime]
+    assert result.provenance["runtime_choice"].startswith(f"{runtime} on cpu is the first that can run it")
     changed = replace(volume, voxels=volume.voxels + np.int16(1))
     assert changed.content_sha256 != volume.content_sha256
+
+
+@pytest.mark.parametrize("kind", ["axial", "oblique"])
+def test_occlusion_shows_the_spot_where_the_network_s_own_evidence_does(classifier: Classifier, kind: str) -> None:
+    volume, spot, k = maker.stack_with_spot(kind)
+    seen: list[float] = []
+    result = classifier.classify(volume, lambda stage, fraction: seen.append(fraction), evidence="occlusion")
+    assert result.evidence is not None and result.evidence.method == "occlusion"
+    assert result.evidence.maps.shape == (len(volume.voxels), 2, 7, 7)
+    assert seen == sorted(seen) and len(seen) > 100 and seen[-1] == 1
+    peak = result.evidence.peak_lps(k, 1)
+    assert peak is not None and np.linalg.norm(peak - spot) <= maker.cell_size_mm(volume) * 8 / 7
+    assert result.provenance["seconds"]["occlusion"] > 0
+
+
+def test_evidence_that_the_runtime_cannot_make_is_a_finding_with_its_price(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = classifier.runtime.encode
+    monkeypatch.setattr(classifier.runtime, "encode", lambda images, maps: encode(images, False))
+    result = classifier.classify(maker.stack_with_spot("axial")[0])
+    assert result.evidence is None
+    (finding,) = [finding for finding in result.findings if finding.code == "EVIDENCE_NOT_AVAILABLE"]
+    assert "occlusion would take about" in finding.message and finding.severity == "warn"
+
+
+def test_preparing_ahead_changes_no_answer_and_a_cancelled_run_ends_it(classifier: Classifier) -> None:
+    volume = maker.stack_with_spot("tilted")[0]
+    answers = []
+    for overlaps in (False, True):
+        classifier.runtime.overlaps = overlaps
+        answers.append(classifier.classify(volume))
+    np.testing.assert_array_equal(answers[0].slices.logits, answers[1].slices.logits)
+    np.testing.assert_array_equal(answers[0].evidence.placement.origins_lps, answers[1].evidence.placement.origins_lps)
+
+    def cancel(stage: str, fraction: float) -> None:
+        raise Refusal("CANCELLED")
+
+    with pytest.raises(Refusal, match="CANCELLED"):
+        classifier.classify(volume, cancel)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prepare")]
 
 
 def test_cancelling_from_progress_stops_between_batches(classifier: Classifier) -> None:
@@ -153,8 +198,8 @@ def rewrite_selftest(folder: Path, name: str, change: float) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-@pytest.mark.parametrize("name, change", [("logits", 5), ("inputs", 1e-3)])
-def test_a_runtime_or_preprocessing_that_answers_otherwise_is_refused(
+@pytest.mark.parametrize("name, change", [("logits", 5), ("inputs", 1e-3), ("maps", 3)])
+def test_runtimes_or_preprocessing_that_answer_otherwise_are_refused(
     spot_bundle: Path, tmp_path: Path, name: str, change: float
 ) -> None:
     copy = Path(shutil.copytree(spot_bundle, tmp_path / "copy"))
@@ -169,69 +214,6 @@ def test_a_selftest_of_another_shape_is_refused(spot_bundle: Path, shape: tuple[
     other = {name: np.zeros(shape, tensor.dtype) for name, tensor in loaded.selftest.items()}
     with pytest.raises(Refusal, match="BUNDLE_SELFTEST"):
         Classifier(replace(loaded, selftest=other), "cpu")
-
-
-@pytest.mark.parametrize("words", ["DefaultCPUAllocator: can't allocate memory", "MPS backend out of memory"])
-def test_memory_that_torch_did_not_get_is_status_5(
-    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, words: str
-) -> None:
-    def full(*_arguments: object) -> None:
-        raise RuntimeError(words)
-
-    monkeypatch.setattr(classifier.runtime._module, "encode", full)
-    with pytest.raises(Refusal) as caught:
-        classifier.classify(maker.stack_with_spot("axial")[0])
-    assert caught.value.code == "RESOURCE_MEMORY" and caught.value.exit_status == 5
-
-
-def test_bfloat16_runs_where_the_selftest_agrees(spot_bundle: Path) -> None:
-    volume, _, k = maker.stack_with_spot("axial")
-    result = Classifier(bundle.load(spot_bundle), "cpu", "bfloat16").classify(volume)
-    assert result.provenance["precision"] == "bfloat16"
-    assert result.slices.best[k] == 1
-
-
-def test_bfloat16_is_refused_where_the_selftest_moves(spot_bundle: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(spot_bundle, tmp_path / "copy"))
-    rewrite_selftest(copy, "logits", 0)
-    from safetensors.numpy import load_file, save
-
-    path = copy / "selftest/selftest.safetensors"
-    tensors = load_file(path)
-    tensors["logits"] = tensors["logits"][:, ::-1].copy()
-    path.write_bytes(save(tensors))
-    manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["files"]["selftest/selftest.safetensors"] = bundle_files.describe(path.read_bytes())
-    (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(Refusal) as caught:
-        Classifier(bundle.load(copy), "cpu", "bfloat16")
-    assert caught.value.code == "USAGE_PRECISION_REFUSED" and caught.value.exit_status == 2
-
-
-def test_weights_of_another_network_are_refused(spot_bundle: Path) -> None:
-    loaded = bundle.load(spot_bundle)
-    wrong = {name: tensor for name, tensor in loaded.weights.items() if not name.startswith("body.3")}
-    with pytest.raises(Refusal, match="missing tensors"):
-        Classifier(replace(loaded, weights=wrong), "cpu")
-    with pytest.raises(Refusal, match="BUNDLE_WEIGHTS"):
-        Classifier(replace(loaded, network_options={"widths": [4], "depth": 3}), "cpu")
-
-
-@pytest.mark.parametrize("widths", [[-1, 4, 4, 4], [10**9, 4, 4, 4], [4.0, 4, 4, 4], [True, 4, 4, 4], [4] * 9, "4444"])
-def test_network_options_that_no_network_has_are_refused_before_it_is_built(spot_bundle: Path, widths: object) -> None:
-    loaded = bundle.load(spot_bundle)
-    with pytest.raises(Refusal, match=r"BUNDLE_WEIGHTS.*whole numbers"):
-        Classifier(replace(loaded, network_options={"widths": widths, "blocks": [1, 1, 1, 1]}), "cpu")
-
-
-def test_a_device_that_is_not_there_is_a_usage_error(spot_bundle: Path) -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a CUDA device")
-    with pytest.raises(Refusal) as caught:
-        Classifier(bundle.load(spot_bundle), "cuda")
-    assert caught.value.code == "USAGE_DEVICE_MISSING" and caught.value.exit_status == 2
 
 
 def test_key_slices_are_the_surest_of_each_class_and_the_least_sure_of_all() -> None:

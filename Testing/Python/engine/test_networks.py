@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from MedImgClassifierLib.engine.evidence import class_maps
 from MedImgClassifierLib.engine.heads import LinearHead
 from MedImgClassifierLib.engine.networks import REGISTRY, build
-from MedImgClassifierLib.engine.torch_networks import Network, fuse_batch_norms
 
-SIZE = {"narrow_resnet": 64, "alexnet": 127}
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from MedImgClassifierLib.engine.torch_networks import Network, fuse_batch_norms  # noqa: E402
+
+SIZE = {"narrow_resnet": 64, "alexnet": 127, "vit_b_16": 64}
+CONVOLUTIONAL = [name for name in REGISTRY if REGISTRY[name].evidence != "last_block"]
 
 
 def network(name: str, labels: int = 5) -> Network:
+    if name == "vit_b_16":
+        return vision_transformer()
     torch.manual_seed(1)
     made = build(name, labels, 1).eval()
     for module in made.modules():
@@ -25,12 +31,21 @@ def network(name: str, labels: int = 5) -> Network:
     return made
 
 
+@cache
+def vision_transformer() -> Network:
+    """One for all tests, for it takes seconds to make: none may change it."""
+    torch.manual_seed(1)
+    made = build("vit_b_16", 5, 1, image_size=64).eval()
+    nn.init.normal_(made.head.weight)  # torchvision starts with zeros
+    return made
+
+
 def images(name: str, count: int = 2) -> torch.Tensor:
     size = SIZE.get(name, 128)
     return torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_class_maps_are_grad_cam_by_autograd(name: str) -> None:
     made, x = network(name), images(name)
     body = made.net.features if name.startswith(("alex", "vgg")) else None
@@ -42,12 +57,11 @@ def test_class_maps_are_grad_cam_by_autograd(name: str) -> None:
     with torch.inference_mode():
         features, maps = made.encode(x)
     head = LinearHead(made.head.weight.detach().numpy(), made.head.bias.detach().numpy())
-    ours = class_maps(REGISTRY[name].evidence, maps.numpy(), head)
     for label in range(5):
         gradient = torch.autograd.grad(logits[:, label].sum(), kept[0], retain_graph=True)[0]
         terms = (gradient.mean((2, 3), keepdim=True) * kept[0]).double().detach()
         rounding = float(terms.abs().sum(1).max())  # what float32 sums of up to 2048 channels may be off by, in 1e-6
-        np.testing.assert_allclose(ours[:, label], terms.sum(1).numpy(), atol=1e-6 * max(1, rounding))
+        np.testing.assert_allclose(maps[:, label], terms.sum(1).numpy(), atol=1e-6 * max(1, rounding))
     np.testing.assert_allclose(head.decide(features.numpy()), logits.detach().numpy(), atol=1e-4)
 
 
@@ -57,12 +71,10 @@ def test_closed_form_maps_sum_to_the_logit_without_its_bias(name: str) -> None:
     with torch.inference_mode():
         logits = made(x).numpy()
         maps = made.encode(x)[1].numpy()
-    head = LinearHead(made.head.weight.detach().numpy(), made.head.bias.detach().numpy())
-    sums = class_maps("closed_form", maps, head).sum((2, 3))
-    np.testing.assert_allclose(sums, logits - head.bias, atol=1e-4)
+    np.testing.assert_allclose(maps.sum((2, 3)), logits - made.head.bias.detach().numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_cells_look_where_the_registry_says(name: str) -> None:
     """The centre of a cell's receptive field, measured by the gradient of a network of positive weights.
 
@@ -77,7 +89,8 @@ def test_cells_look_where_the_registry_says(name: str) -> None:
         for key, child in module.named_children():
             if isinstance(child, nn.MaxPool2d):
                 setattr(module, key, nn.AvgPool2d(child.kernel_size, child.stride, child.padding))
-    x = torch.full((1, 1, 1200, 64), 0.5, requires_grad=True)  # long enough for the middle cell's whole field
+    width = 32 if name.startswith("vgg") else 64
+    x = torch.full((1, 1, 1200, width), 0.5, requires_grad=True)  # long enough for the middle cell's whole field
     maps = _spatial(made, name, x)
     cell = maps.shape[2] // 2
     field = torch.autograd.grad(maps[0, :, cell, 0].sum(), x)[0][0, 0]
@@ -103,6 +116,83 @@ def test_folding_batch_norms_changes_nothing(name: str) -> None:
         after = fuse_batch_norms(made)(x)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in made.modules())
     assert (after - before).abs().max() <= 1e-4
+
+
+def test_a_vision_transformer_answers_as_torchvision_s_own_forward() -> None:
+    made, x = vision_transformer(), images("vit_b_16")
+    with torch.inference_mode():
+        assert (made(x) - made.net(x)).abs().max() <= 1e-4
+
+
+def test_class_maps_of_a_vision_transformer_are_grad_cam_by_autograd_through_torchvision_s_own_forward() -> None:
+    made, x = vision_transformer(), images("vit_b_16")
+    kept: list[torch.Tensor] = []
+    handle = made.net.encoder.layers[-1].ln_1.register_forward_hook(lambda module, inputs, out: kept.append(out))
+    logits = made.net(x)
+    handle.remove()
+    with torch.inference_mode():
+        features, maps = made.encode(x)
+        assert torch.equal(features, made.encode(x, maps=False)[0])
+    assert maps.shape == (2, 5, 4, 4) and maps.dtype == torch.float32
+    for label in range(5):
+        gradient = torch.autograd.grad(logits[:, label].sum(), kept[0], retain_graph=True)[0]
+        cam = torch.einsum("nd,npd->np", gradient[:, 1:].mean(1), kept[0][:, 1:]).reshape(2, 4, 4).detach()
+        assert cam.abs().max() > 1e-3
+        np.testing.assert_allclose(maps[:, label], cam, atol=1e-5)
+
+
+def test_cells_of_a_vision_transformer_lie_where_the_registry_says() -> None:
+    """Attention mixes all places, so that a cell's place is that of the patch its token was made of."""
+    made, info = vision_transformer(), REGISTRY["vit_b_16"]
+    x = torch.zeros(1, 1, 64, 64, requires_grad=True)
+    field = torch.autograd.grad(made.net.conv_proj(x)[0, :, 1, 3].sum(), x)[0][0, 0]
+    for cell, touched in zip((1, 3), torch.nonzero(field).T, strict=True):
+        centre = (int(touched.min()) + int(touched.max())) / 2
+        assert centre == info.first_centre + info.stride * cell
+
+
+def test_a_cell_of_a_vision_transformer_speaks_for_its_own_patch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without position embedding patches that look alike have maps alike, so that one that does not stands out."""
+    made = vision_transformer()
+    nowhere = nn.Parameter(torch.zeros_like(made.net.encoder.pos_embedding))
+    monkeypatch.setitem(made.net.encoder._parameters, "pos_embedding", nowhere)
+    row, column = 1, 3
+    x = torch.zeros(1, 1, 64, 64)
+    x[:, :, 16 * row : 16 * (row + 1), 16 * column : 16 * (column + 1)] = 1
+    with torch.inference_mode():
+        maps = made.encode(x)[1][0]
+    apart = (maps - maps[:, :1, :1]).abs().amax(0)
+    assert apart[row, column] > 1e-3
+    apart[row, column] = 0
+    assert apart.max() < 1e-5
+
+
+def test_class_maps_of_a_vision_transformer_are_the_same_in_every_mode_of_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, x = vision_transformer(), images("vit_b_16")
+    monkeypatch.setattr(made.net.encoder, "layers", made.net.encoder.layers[-1:])  # 12 of them take long to compile
+    maps = made.encode(x)[1]
+    assert not maps.requires_grad
+    with torch.no_grad():
+        assert torch.allclose(made.encode(x)[1], maps, atol=1e-5)
+    for parameter in made.parameters():
+        monkeypatch.setattr(parameter, "requires_grad", False)  # as the runtime has them
+    compiled = torch.compile(made.encode, dynamic=True, backend="aot_eager")
+    with torch.inference_mode():
+        assert torch.allclose(compiled(x, True)[1], maps, atol=1e-5)
+    assert all(parameter.grad is None for parameter in made.parameters())
+
+
+def test_a_vision_transformer_says_which_size_it_takes() -> None:
+    with pytest.raises(ValueError, match="takes images of 64 x 64 pixels, not 48 x 64"):
+        vision_transformer().encode(torch.zeros(1, 1, 48, 64))
+
+
+@pytest.mark.parametrize("size", [0, -16, 100, 1040, True, 224.0, "224", [224]])
+def test_an_image_size_that_cannot_be_is_an_error(size: object) -> None:
+    with pytest.raises(ValueError, match="image_size"):
+        build("vit_b_16", 2, image_size=size)
 
 
 def test_names_and_options_outside_the_registry_are_errors() -> None:

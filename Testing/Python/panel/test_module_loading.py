@@ -129,7 +129,7 @@ def test_leaving_and_entering_keeps_the_settings(host: SimpleNamespace, volume: 
 
 
 def test_the_module_s_own_test_runs_here(module: ModuleType) -> None:
-    """What `ctest` and "Reload and Test" run inside Slicer; it skips itself without a shipped model or torch."""
+    """What `ctest` and "Reload and Test" run inside Slicer; it skips itself without a model or a runtime."""
     outcome = unittest.TestResult()
     unittest.defaultTestLoader.loadTestsFromTestCase(module.MedImgClassifierTest).run(outcome)
     assert outcome.testsRun == 1

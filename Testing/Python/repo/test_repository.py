@@ -15,7 +15,7 @@ from MedImgClassifierLib.engine.result import NOTICE
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED_DATA = ROOT.parent / "shared" / "data"
-NOT_OURS = {".git", ".venv", ".cache", "build", "dist", "out", "__pycache__"}
+NOT_OURS = {".git", ".venv", ".venv-light", ".cache", "build", "dist", "out", "__pycache__"}
 # Where packages are fetched from is each user's and hospital's own setting. (Joined, so that this file passes.)
 REGISTRIES = (
     *map("".join, (("pypi", ".org"), ("python", "hosted.org"), ("pytorch", ".org/whl"), ("ana", "conda.org"))),

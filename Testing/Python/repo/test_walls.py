@@ -71,7 +71,11 @@ ENGINE_FLOORS = (
         ),
         *("resize", "preprocess", "quality", "networks", "torch_networks", "heads"),
     },
-    {"bundle_files", "bundle", "runtimes", "evidence", "trust", "selftest"},
+    {
+        *("runtimes", "processor", "torch_runtime", "onnx_runtime", "openvino_runtime", "runtime_choice"),
+        *("onnx_format", "onnx_operators", "onnx_graph"),
+        *("bundle_files", "bundle", "evidence", "occlusion", "trust", "selftest"),
+    },
     {"classifier", "slice_view", "report", "picture"},
 )
 # Files of the command line, one room.

@@ -3,6 +3,8 @@
 python -m medimg_training.body_region develop --archives DIR   train and look at development data only
 python -m medimg_training.body_region release --archives DIR   the same, then read the final data and write the
                                                                bundle and docs/models/body-region.md's tables
+python -m medimg_training.body_region export --archives DIR    the ONNX form of the bundle anew: same weights, measured
+                                                               on development data, no training, no final data
 """
 
 from __future__ import annotations
@@ -22,18 +24,21 @@ from MedImgClassifierLib.engine.errors import Refusal
 
 from ..cache import PreparedSet, prepare
 from ..datasets.manifest import Manifest
-from ..export import export
+from ..export import export, export_again, onnx_form_of, onnx_form_of_bundle
 from ..fit import FitResult, fit
+from ..onnx_form import OnnxForm, Roles
 from ..recipe import Recipe
 from ..split import Fold, log_evaluation, read_evaluate_log, split_from_column
 from . import card, looks
 from .data import build_manifest
 from .recipe import AUGMENT, IDENTITY, LABELS, RECIPE, SPEC
 
+UNITS = "HU"  # of the self-test's made-up images
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m medimg_training.body_region", description=__doc__)
-    parser.add_argument("step", choices=("develop", "release"))
+    parser.add_argument("step", choices=("develop", "release", "export"))
     parser.add_argument("--archives", type=Path, required=True, help="folder with mednist64.zip, ixi_t1_2p5mm.zip, ...")
     parser.add_argument("--work", type=Path, default=Path("build/body-region"))
     parser.add_argument("--models", type=Path, default=Path("MedImgClassifier/Resources/Models"))
@@ -45,7 +50,8 @@ def main() -> int:
         parser.error("a release takes the epochs of the recipe")
     torch.set_num_threads(arguments.threads)
     try:
-        _Making(arguments).run()
+        making = _Making(arguments)
+        making.run_export() if arguments.step == "export" else making.run()
     except Refusal as refusal:
         print(refusal.message(), file=sys.stderr)
         return refusal.exit_status
@@ -82,8 +88,23 @@ class _Making:
             readings = len(read_evaluate_log(self.work / "split.json"))
             text = card.tables(figures, readings)
             card.put_below_marker(self.arguments.tables, text)
-            made = self._export(self.arguments.models, result, figures, card.model_card(IDENTITY, text))
-            print(f"wrote {made} and {self.arguments.tables}")
+            form = onnx_form_of(result, SPEC, UNITS, self._roles(), progress=True)
+            made = self._export(self.arguments.models, result, figures, card.model_card(IDENTITY, text), form)
+            print(f"{form.to_markdown()}\nwrote {made} and {self.arguments.tables}")
+
+    def run_export(self) -> None:
+        """Only the ONNX form and its record, in place of those that the bundle has."""
+        loaded = load(self.arguments.models / str(IDENTITY["id"]))
+        before, version = str(loaded.manifest["version"]), str(IDENTITY["version"])
+        form = onnx_form_of_bundle(loaded, self._roles(), int8=True, progress=True)
+        loaded = replace(loaded, card=loaded.card.replace(before, version, 1))  # in its title
+        made = export_again(loaded.path, loaded, form, version=version)
+        size = sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
+        print(f"{form.to_markdown()}\nwrote {made}, {size:,} bytes")
+
+    def _roles(self) -> Roles:
+        fit_rows, select_rows = (self.prepared.of_groups(groups) for groups in (self.fold.fit, self.fold.select))
+        return Roles(self.prepared, fit_rows, select_rows)
 
     def _development(self, result: FitResult, classifier: Classifier) -> dict[str, Any]:
         rows = self.prepared.of_groups(self.fold.select)
@@ -121,7 +142,9 @@ class _Making:
     def _brain(self, rows: Any) -> Any:
         return rows[self.prepared.labels[rows] == self.prepared.classes.index("BrainMR")]
 
-    def _export(self, folder: Path, result: FitResult, figures: dict[str, Any], text: str) -> Path:
+    def _export(
+        self, folder: Path, result: FitResult, figures: dict[str, Any], text: str, form: OnnxForm | None = None
+    ) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         evaluation = {
             f"{part} {name}": value
@@ -135,10 +158,11 @@ class _Making:
             SPEC,
             LABELS,
             identity=IDENTITY,
-            units="HU",
+            units=UNITS,
             card=text,
             evaluation=evaluation,
             data={role: len(getattr(self.fold, role)) for role in ("fit", "select", "evaluate")},
+            form=form,
             extra_files={"LICENSE.txt": card.LICENCE_NOTE.encode()},
         )
 

@@ -75,7 +75,7 @@ def volume_counts(
     names = [label.name for label in classifier.bundle.labels]
     per_volume, right, groups = {}, [], []
     for item in volumes:
-        result = classifier.classify(shown(read_volume(item.path)), evidence=False)
+        result = classifier.classify(shown(read_volume(item.path)), evidence="none")
         best = result.slices.best
         if item.middle:
             best = best[int(MIDDLE[0] * len(best)) : int(np.ceil(MIDDLE[1] * len(best)))]

@@ -60,7 +60,7 @@ LABELS = tuple(Label(name, _CODES[name]) for name in CLASSES)
 
 IDENTITY = {
     "id": "body-region",
-    "version": "1.0.0",
+    "version": "1.1.0",
     "title": "Body region and modality of a slice",
     "intended_use": "Sorting series by body region and modality, and a teaching example.",
     "out_of_scope": [

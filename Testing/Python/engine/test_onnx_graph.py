@@ -1,0 +1,395 @@
+"""Which graphs a runtime may be given: one valid form, and everything that must keep a graph from being run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from MedImgClassifierLib.engine import onnx_graph
+from MedImgClassifierLib.engine.onnx_graph import GraphError
+
+onnx = pytest.importorskip("onnx", reason="graphs are built with the onnx package")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+Change = Callable[[Any], object]
+INTERFACE: dict[str, Any] = {
+    "channels": 1,
+    "rows": 16,
+    "columns": 12,
+    "labels": 3,
+    "features": 4,
+    "class_maps": True,
+    "int8": False,
+}
+
+
+def small_graph() -> Any:
+    """A convolution, features by their mean, a linear layer and class maps as a product."""
+    drawn = np.random.default_rng(2)
+
+    def weight(name: str, *shape: int) -> Any:
+        return numpy_helper.from_array(drawn.normal(size=shape).astype(np.float32), name)
+
+    def whole(name: str, *numbers: int) -> Any:
+        return numpy_helper.from_array(np.array(numbers, np.int64), name)
+
+    window = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2]}
+    nodes = [
+        helper.make_node("Conv", ["images", "kernels", "bias"], ["cells"], "conv", **window),
+        helper.make_node("Relu", ["cells"], ["body"], "relu"),
+        helper.make_node("ReduceMean", ["body", "axes"], ["features"], "mean", keepdims=0),
+        helper.make_node("Gemm", ["features", "head", "head_bias"], ["logits"], "gemm", transB=1),
+        helper.make_node("Reshape", ["body", "flat"], ["flat_body"], "flatten"),
+        helper.make_node("MatMul", ["head", "flat_body"], ["products"], "product"),
+        helper.make_node("Reshape", ["products", "square"], ["class_maps"], "unflatten"),
+    ]
+    weights = [
+        *(weight("kernels", 4, 1, 3, 3), weight("bias", 4), weight("head", 3, 4), weight("head_bias", 3)),
+        *(whole("axes", 2, 3), whole("flat", -1, 4, 48), whole("square", -1, 3, 8, 6)),
+    ]
+    stated = {"logits": ["batch", 3], "features": ["batch", 4], "class_maps": ["batch", 3, 8, 6]}
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in stated.items()]
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 1, 16, 12])
+    graph = helper.make_graph(nodes, "small", [images], outputs, weights)
+    return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
+
+
+def quantised_graph() -> Any:
+    """The small graph whose convolution takes uint8 images and int8 kernels."""
+    model = small_graph()
+    graph = model.graph
+    kernels = next(weight for weight in graph.initializer if weight.name == "kernels")
+    kernels.CopyFrom(numpy_helper.from_array(np.ones((4, 1, 3, 3), np.int8), "kernels"))
+    graph.initializer.extend(
+        [
+            helper.make_tensor("step", TensorProto.FLOAT, [], [0.5]),
+            helper.make_tensor("zero", TensorProto.UINT8, [], [128]),
+            helper.make_tensor("steps", TensorProto.FLOAT, [4], [0.1, 0.2, 0.3, 0.4]),
+        ]
+    )
+    graph.node[0].input[:2] = ["near_images", "near_kernels"]
+    ahead = [
+        helper.make_node("QuantizeLinear", ["images", "step", "zero"], ["bytes"]),
+        helper.make_node("DequantizeLinear", ["bytes", "step", "zero"], ["near_images"]),
+        helper.make_node("DequantizeLinear", ["kernels", "steps"], ["near_kernels"], axis=0),
+    ]
+    nodes = [*ahead, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
+
+
+def refusal(model: Any, **interface: Any) -> str:
+    """Why a graph is refused; '' where it is not."""
+    try:
+        onnx_graph.check(model.SerializeToString(), **(INTERFACE | interface))
+    except GraphError as refused:
+        assert "\n" not in str(refused) and str(refused).isascii()
+        return str(refused)
+    return ""
+
+
+def weight_of(model: Any, name: str = "head") -> Any:
+    return next(weight for weight in model.graph.initializer if weight.name == name)
+
+
+def dimension(value: Any, axis: int) -> Any:
+    return value.type.tensor_type.shape.dim[axis]
+
+
+def replace(model: Any, name: str, array: Any) -> None:
+    weight_of(model, name).CopyFrom(numpy_helper.from_array(np.asarray(array), name))
+
+
+def insert(model: Any, operator: str, inputs: list[str], at: int = 2, **attributes: Any) -> None:
+    """An operator whose result 'more' nobody uses."""
+    domain = attributes.pop("domain", "")
+    model.graph.node.insert(at, helper.make_node(operator, inputs, ["more"], domain=domain, **attributes))
+
+
+def add_weight(model: Any, name: str, array: Any) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+
+
+def outside(model: Any) -> None:
+    weight = weight_of(model)
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="../../../etc/\x1b[2Jpasswd")
+
+
+def with_subgraph(model: Any) -> None:
+    inner = helper.make_graph([], "inner", [], [])
+    insert(model, "Relu", ["body"], then_branch=inner)
+
+
+def swapped(model: Any) -> None:
+    nodes = [model.graph.node[k] for k in (1, 0, 2, 3, 4, 5, 6)]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def circle(model: Any) -> None:
+    model.graph.node[0].input[0] = "body"
+
+
+def doubling(model: Any) -> None:
+    """Thirty operators in a file of a few kilobytes whose result would fill a terabyte."""
+    before = "body"
+    for step in range(30):
+        model.graph.node.append(helper.make_node("Concat", [before, before], [f"doubled{step}"], axis=1))
+        before = f"doubled{step}"
+
+
+def outer_sum(model: Any) -> None:
+    add_weight(model, "tall", np.zeros((1, 20_000, 1), np.float32))
+    add_weight(model, "wide", np.zeros((1, 1, 20_000), np.float32))
+    insert(model, "Add", ["tall", "wide"])
+
+
+def expanded(model: Any) -> None:
+    add_weight(model, "huge", np.array([1 << 20, 1 << 20, 1, 1, 1, 1], np.int64))
+    insert(model, "Expand", ["body", "huge"])
+
+
+def outer_product(model: Any) -> None:
+    """The result is small, what lies between is not."""
+    insert(model, "Einsum", ["body"] * 4, equation="abcd,efgh,ijkl,mnop->a")
+
+
+def shape_from_the_image(model: Any) -> None:
+    model.graph.node.insert(2, helper.make_node("Cast", ["features"], ["sizes"], to=TensorProto.INT64))
+    model.graph.node[2].input[0] = "body"
+    insert(model, "Reshape", ["body", "sizes"], at=3)
+
+
+def too_many(model: Any) -> None:
+    for step in range(10_001):
+        model.graph.node.add(op_type="Relu", input=["body"], output=[str(step)])
+
+
+def too_many_weights(model: Any) -> None:
+    for step in range(10_001):
+        model.graph.initializer.add(name=str(step), data_type=1, float_data=[1.0])
+
+
+def output(model: Any, name: str) -> Any:
+    return next(value for value in model.graph.output if value.name == name)
+
+
+def text_tensor(model: Any) -> None:
+    weight_of(model).CopyFrom(helper.make_tensor("head", TensorProto.STRING, [1], [b"x"]))
+
+
+# Title -> how the small graph is changed, and a part of the reason that tells this refusal from the others.
+REFUSED: dict[str, tuple[Change, str]] = {
+    "no format version known": (lambda m: setattr(m, "ir_version", 99), "version 99 of the ONNX format"),
+    "an old operator set": (lambda m: setattr(m.opset_import[0], "version", 13), "operator set 13"),
+    "a newer operator set": (lambda m: setattr(m.opset_import[0], "version", 99), "operator set 99"),
+    "a second operator set": (lambda m: m.opset_import.add(domain="com.microsoft", version=1), "'com.microsoft'"),
+    "the same operator set twice": (lambda m: m.opset_import.add(version=18), "2 operator sets"),
+    "no operator set": (lambda m: m.ClearField("opset_import"), "0 operator sets"),
+    "an operator of another maker": (lambda m: setattr(m.graph.node[1], "domain", "evil.ops"), "'evil.ops'"),
+    "an operator not listed": (lambda m: insert(m, "NonZero", ["body"]), "'NonZero' is not one"),
+    "an overload of an operator": (lambda m: setattr(m.graph.node[1], "overload", "x"), "'Relu' is not one"),
+    "a function": (lambda m: m.functions.add(name="f", domain=""), "functions"),
+    "training information": (lambda m: m.training_info.add(), "training information"),
+    "settings for the runtime": (lambda m: m.metadata_props.add(key="ort_config", value="{}"), "'ort_config'"),
+    "control flow": (with_subgraph, "control flow"),
+    "a sparse weight": (lambda m: m.graph.sparse_initializer.add(), "sparse"),
+    "quantisation notes": (lambda m: m.graph.quantization_annotation.add(), "quantisation notes"),
+    "a weight outside the file": (outside, "external data"),
+    "an external place in part": (lambda m: weight_of(m).external_data.add(key="offset", value="0"), "external data"),
+    "a weight in float64": (lambda m: replace(m, "head", np.zeros((3, 4))), "'head' is float64"),
+    "a weight in float16": (lambda m: replace(m, "head", np.zeros((3, 4), np.float16)), "'head' is float16"),
+    "a weight of text": (text_tensor, "'head' is text"),
+    "a complex weight": (lambda m: replace(m, "head", np.zeros((3, 4), np.complex64)), "complex64"),
+    "a weight of no known type": (lambda m: setattr(weight_of(m), "data_type", 77), "element type 77"),
+    "an int8 weight in the float32 form": (lambda m: add_weight(m, "q", np.zeros(3, np.int8)), "'q' is int8"),
+    "a quantised float32 form": (lambda m: insert(m, "QuantizeLinear", ["body", "bias"]), "belongs to the int8 form"),
+    "a weight in segments": (lambda m: weight_of(m).segment.SetInParent(), "lies in parts"),
+    "a weight cut short": (lambda m: setattr(weight_of(m), "raw_data", b"\0" * 44), "has 11 values"),
+    "a weight of half a value": (lambda m: setattr(weight_of(m), "raw_data", b"\0" * 47), "no whole values"),
+    "a weight without values": (lambda m: weight_of(m).ClearField("raw_data"), "has 0 values"),
+    "a weight with values twice": (lambda m: weight_of(m).float_data.append(0.0), "states its data twice"),
+    "values of another type": (
+        lambda m: (weight_of(m).ClearField("raw_data"), weight_of(m).int64_data.append(1)),
+        "another type",
+    ),
+    "a weight of negative size": (lambda m: weight_of(m).dims.__setitem__(0, -3), "shape [-3, 4]"),
+    "an empty weight": (lambda m: weight_of(m).dims.__setitem__(0, 0), "shape [0, 4]"),
+    "sizes whose product overflows": (
+        lambda m: weight_of(m).dims.__setitem__(slice(None), [1 << 40, 1 << 40]),
+        "1099511627776",
+    ),
+    "a weight that is not a number": (lambda m: replace(m, "bias", np.float32([0, np.nan, 0, 0])), "not finite"),
+    "an infinite weight": (lambda m: replace(m, "bias", np.float32([0, 0, 0, -np.inf])), "not finite"),
+    "an infinite attribute": (
+        lambda m: m.graph.node[3].attribute.append(helper.make_attribute("alpha", float("inf"))),
+        "'alpha' is not finite",
+    ),
+    "a bool that is two": (
+        lambda m: m.graph.initializer.add(name="b", data_type=9, dims=[1], raw_data=b"\2"),
+        "other values than 0 and 1",
+    ),
+    "two weights of one name": (lambda m: add_weight(m, "head", np.float32([1])), "two weights"),
+    "too many weights": (too_many_weights, "10,008 weights"),
+    "too many operators": (too_many, "10,008 operators"),
+    "two inputs": (lambda m: m.graph.input.append(m.graph.input[0]), "2 inputs"),
+    "a weight listed as an input": (
+        lambda m: m.graph.input.append(helper.make_tensor_value_info("head", 1, [3, 4])),
+        "2 inputs",
+    ),
+    "no input": (lambda m: m.graph.ClearField("input"), "0 inputs"),
+    "an input of another name": (lambda m: setattr(m.graph.input[0], "name", "x"), "named 'x'"),
+    "the input as a weight": (lambda m: add_weight(m, "images", np.float32([1])), "also a weight"),
+    "input in float64": (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 11), "'images' is float64"),
+    "input in int64": (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 7), "'images' is int64"),
+    "input of dynamic rank": (lambda m: m.graph.input[0].type.tensor_type.ClearField("shape"), "dynamic rank"),
+    "input of three dimensions": (lambda m: m.graph.input[0].type.tensor_type.shape.dim.pop(), "3 dimensions"),
+    "input that is a sequence": (
+        lambda m: m.graph.input[0].type.sequence_type.elem_type.tensor_type.SetInParent(),
+        "'images' is not a tensor",
+    ),
+    "a fixed number of images": (lambda m: setattr(dimension(m.graph.input[0], 0), "dim_value", 1), "fixed batch"),
+    "other channels": (lambda m: setattr(dimension(m.graph.input[0], 1), "dim_value", 3), "3 channels"),
+    "other rows": (lambda m: setattr(dimension(m.graph.input[0], 2), "dim_value", 32), "32 rows"),
+    "open columns": (lambda m: setattr(dimension(m.graph.input[0], 3), "dim_param", "w"), "open number of columns"),
+    "no logits": (lambda m: m.graph.output.remove(output(m, "logits")), "no output 'logits'"),
+    "no features": (lambda m: m.graph.output.remove(output(m, "features")), "no output 'features'"),
+    "no class maps": (lambda m: m.graph.output.remove(output(m, "class_maps")), "no output 'class_maps'"),
+    "an output too many": (lambda m: m.graph.output.add(name="body").type.CopyFrom(m.graph.output[0].type), "too many"),
+    "an output twice": (lambda m: m.graph.output.append(m.graph.output[0]), "too many"),
+    "an output in int64": (lambda m: setattr(m.graph.output[0].type.tensor_type, "elem_type", 7), "'logits' is int64"),
+    "an output in float64": (lambda m: setattr(m.graph.output[0].type.tensor_type, "elem_type", 11), "is float64"),
+    "an output of dynamic rank": (lambda m: m.graph.output[1].type.tensor_type.ClearField("shape"), "dynamic rank"),
+    "maps of three dimensions": (lambda m: m.graph.output[2].type.tensor_type.shape.dim.pop(), "3 dimensions"),
+    "an output of a fixed batch": (lambda m: setattr(dimension(m.graph.output[1], 0), "dim_value", 1), "fixed batch"),
+    "labels stated otherwise": (lambda m: setattr(dimension(m.graph.output[0], 1), "dim_value", 5), "5 labels"),
+    "map labels stated otherwise": (lambda m: setattr(dimension(m.graph.output[2], 1), "dim_value", 5), "5 labels"),
+    "features stated otherwise": (lambda m: setattr(dimension(m.graph.output[1], 1), "dim_value", 9), "9 features"),
+    "labels made otherwise": (lambda m: m.graph.node[3].input.__setitem__(1, "square_head"), "'logits' comes out"),
+    "map rows made otherwise": (lambda m: setattr(dimension(m.graph.output[2], 2), "dim_value", 9), "comes out"),
+    "an output nobody makes": (lambda m: m.graph.node[3].output.__setitem__(0, "lost"), "no operator makes"),
+    "a result made twice": (lambda m: m.graph.node[1].output.__setitem__(0, "cells"), "'cells' is made twice"),
+    "a result over a weight": (lambda m: m.graph.node[1].output.__setitem__(0, "head"), "'head' is made twice"),
+    "a name nobody makes": (lambda m: m.graph.node[1].input.__setitem__(0, "nothing"), "'nothing' before it is made"),
+    "operators out of order": (swapped, "'cells' before it is made"),
+    "a circle": (circle, "'body' before it is made"),
+    "two results of one operator": (lambda m: m.graph.node[1].output.append("second"), "2 results, not 1"),
+    "no result of an operator": (lambda m: m.graph.node[1].ClearField("output"), "or none"),
+    "an attribute not listed": (lambda m: insert(m, "Relu", ["body"], path="/etc/passwd"), "'path' is not known"),
+    "an attribute twice": (lambda m: m.graph.node[0].attribute.append(m.graph.node[0].attribute[0]), "there twice"),
+    "an attribute by reference": (lambda m: setattr(m.graph.node[0].attribute[0], "ref_attr_name", "x"), "plain type"),
+    "an attribute of two values": (lambda m: setattr(m.graph.node[0].attribute[0], "f", 1.0), "plain type"),
+    "a cast to float64": (lambda m: insert(m, "Cast", ["body"], to=TensorProto.DOUBLE), "casts to"),
+    "a huge padding": (lambda m: m.graph.node[0].attribute[1].ints.__setitem__(0, 1 << 40), "out of range"),
+    "a negative padding": (lambda m: m.graph.node[0].attribute[1].ints.__setitem__(0, -1), "out of range"),
+    "no stride": (lambda m: m.graph.node[0].attribute[2].ints.__setitem__(0, 0), "out of range"),
+    "another kernel": (lambda m: m.graph.node[0].attribute[0].ints.__setitem__(0, 5), "do not fit together"),
+    "no group": (
+        lambda m: m.graph.node[0].attribute.append(helper.make_attribute("group", 0)),
+        "group is out of range",
+    ),
+    "channels that do not fit": (lambda m: replace(m, "kernels", np.zeros((4, 2, 3, 3), np.float32)), "2 channels"),
+    "a linear layer that does not fit": (lambda m: replace(m, "head", np.zeros((3, 5), np.float32)), "5 features"),
+    "doubled again and again": (doubling, "more than 268,435,456 elements"),
+    "a sum of a row and a column": (outer_sum, "more than 268,435,456 elements"),
+    "an expansion": (expanded, "more than 268,435,456 elements"),
+    "a product of all with all": (outer_product, "more than 268,435,456 elements"),
+    "a fixed number of images inside": (lambda m: replace(m, "flat", np.array([1, 4, 48])), "cannot become [1, 4, 48]"),
+    "a shape that the image decides": (shape_from_the_image, "not a constant"),
+    "an axis that is not there": (lambda m: replace(m, "axes", np.array([2, 9])), "do not fit together"),
+    "a stated result in float64": (
+        lambda m: m.graph.value_info.append(helper.make_tensor_value_info("body", TensorProto.DOUBLE, None)),
+        "'body' is float64",
+    ),
+}  # fmt: skip
+
+
+def base_for(title: str) -> Any:
+    model = small_graph()
+    if title == "labels made otherwise":
+        add_weight(model, "square_head", np.zeros((4, 4), np.float32))
+        model.graph.node[3].input.pop()
+    return model
+
+
+def test_the_valid_graphs_pass() -> None:
+    assert refusal(small_graph()) == ""
+    assert refusal(quantised_graph(), int8=True) == ""
+    assert refusal(base_for("labels made otherwise")) == "", "the change, not its base, must be what is refused"
+
+
+@pytest.mark.parametrize("title", REFUSED)
+def test_a_graph_is_refused_with_its_reason(title: str) -> None:
+    change, reason = REFUSED[title]
+    model = base_for(title)
+    change(model)
+    assert reason in refusal(model)
+
+
+@pytest.mark.parametrize(
+    ("interface", "reason"),
+    [
+        ({"labels": 7}, "'logits' has 3 labels, and the bundle has 7"),
+        ({"features": 7}, "'features' has 4 features, and the bundle has 7"),
+        ({"channels": 3}, "'images' has 1 channels, and the bundle has 3"),
+        ({"columns": 16}, "'images' has 12 columns, and the bundle has 16"),
+        ({"rows": None}, "fixed rows of 16, which must be left open"),
+        ({"class_maps": False}, "'class_maps' too many"),
+    ],
+)
+def test_a_valid_graph_of_another_bundle_is_refused(interface: dict[str, Any], reason: str) -> None:
+    assert reason in refusal(small_graph(), **interface)
+
+
+def test_open_rows_and_columns_pass_where_the_input_fixes_none() -> None:
+    model = small_graph()
+    for axis, name in ((2, "h"), (3, "w")):
+        dimension(model.graph.input[0], axis).dim_param = name
+    # the maps follow the image: their reshapes must not fix its size
+    del model.graph.node[4:]
+    model.graph.output.pop()
+    assert refusal(model, rows=None, columns=None, class_maps=False) == ""
+    assert "open number of rows" in refusal(model, class_maps=False)
+
+
+def test_weights_beyond_the_cap_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_graph, "MAX_ELEMENTS", 50)
+    assert "more than 50 elements" in refusal(small_graph())
+
+
+def test_the_place_outside_the_file_is_told_in_plain_letters() -> None:
+    model = small_graph()
+    outside(model)
+    assert "in '../../../etc/\\x1b[2Jpasswd'" in refusal(model)
+
+
+def test_external_data_is_found_in_a_constant() -> None:
+    model = small_graph()
+    value = numpy_helper.from_array(np.float32([1.0]), "inside")
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["more"], value=value))
+    assert refusal(model) == ""
+    model.graph.node[0].attribute[0].t.external_data.add(key="location", value="weights.bin")
+    assert "'inside' lies outside the file, in 'weights.bin'" in refusal(model)
+
+
+def test_weights_in_typed_fields_are_read_like_raw_ones() -> None:
+    model = small_graph()
+    weight_of(model, "bias").CopyFrom(helper.make_tensor("bias", TensorProto.FLOAT, [4], [1.0, 2.0, 3.0, 4.0]))
+    weight_of(model, "axes").CopyFrom(helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3]))
+    assert refusal(model) == ""
+    weight_of(model, "bias").float_data[1] = float("nan")
+    assert "'bias' holds values that are not finite" in refusal(model)
+
+
+def test_the_quantised_form_is_refused_where_its_scales_do_not_fit() -> None:
+    model = quantised_graph()
+    weight_of(model, "steps").CopyFrom(helper.make_tensor("steps", TensorProto.FLOAT, [3], [0.1, 0.2, 0.3]))
+    assert "DequantizeLinear that makes 'near_kernels': its inputs do not fit" in refusal(model, int8=True)
+    assert "float32" in refusal(quantised_graph())
