@@ -143,7 +143,7 @@ def _train(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     manifest = Manifest.read(arguments.manifest)
     spec = _input_spec(arguments)
-    recipe, augment = _recipe(arguments)
+    recipe, augment = _recipe(arguments, spec)
     split = _split(arguments, manifest)
     (fold,) = split.folds
     rows = [row for row in manifest.rows if row.label]
@@ -181,7 +181,7 @@ def _input_spec(arguments: argparse.Namespace) -> InputSpec:
     return spec
 
 
-def _recipe(arguments: argparse.Namespace) -> tuple[Recipe, Any]:
+def _recipe(arguments: argparse.Namespace, spec: InputSpec) -> tuple[Recipe, Any]:
     """The recipe, and the augmentation that it names."""
     from .augment import StrongAugment
 
@@ -201,6 +201,8 @@ def _recipe(arguments: argparse.Namespace) -> tuple[Recipe, Any]:
     if arguments.learning_rate is not None:
         choices["learning_rate"] = arguments.learning_rate
     choices["augmentation"] = repr(augment) if augment else "none"
+    if "image_size" in REGISTRY[arguments.network].options and spec.size is not None:
+        choices["network_options"] = {"image_size": spec.size[0]}
     return Recipe.of(arguments.preset, arguments.network, **choices), augment
 
 
@@ -211,9 +213,9 @@ def _check_network(recipe: Recipe, prepared: PreparedSet) -> None:
     from MedImgClassifierLib.engine.networks import build
 
     channels, height, width = prepared.images.shape[1:]
-    module = build(recipe.network, labels=len(prepared.classes), channels=channels, **recipe.network_options).train()
     try:
-        module(torch.zeros(min(recipe.batch, 2), channels, height, width))
+        module = build(recipe.network, labels=len(prepared.classes), channels=channels, **recipe.network_options)
+        module.train()(torch.zeros(min(recipe.batch, 2), channels, height, width))
     except (RuntimeError, ValueError) as error:
         facts = {"network": recipe.network, "rows": height, "columns": width, "batch": recipe.batch}
         raise Refusal("USAGE_NETWORK_SIZE", **facts, reason=str(error).splitlines()[0]) from error

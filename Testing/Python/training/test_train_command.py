@@ -16,6 +16,7 @@ import pytest
 
 from medimg_training import cli, fit
 from medimg_training.cli import add_commands
+from medimg_training.recipe import Recipe
 from medimg_training.split import read_evaluate_log
 from MedImgClassifierLib.engine import bundle
 from MedImgClassifierLib.engine.classifier import Classifier
@@ -122,7 +123,10 @@ def test_an_input_specification_from_a_file_is_used(png_manifest: MakeManifest, 
     assert refused.value.code == "DATA_MANIFEST"
 
 
-@pytest.mark.parametrize("words", ["--network alexnet", "--network resnet18 --size 32 --batch 1"])
+@pytest.mark.parametrize(
+    "words",
+    ["--network alexnet", "--network resnet18 --size 32 --batch 1", "--network vit_b_16 --size 15"],
+)
 def test_a_network_that_cannot_be_trained_on_such_batches_is_refused(
     png_manifest: MakeManifest, tmp_path: Path, words: str
 ) -> None:
@@ -130,6 +134,21 @@ def test_a_network_that_cannot_be_trained_on_such_batches_is_refused(
         train(png_manifest(), tmp_path / "out", *words.split())
     assert refused.value.code == "USAGE_NETWORK_SIZE"
     assert not (tmp_path / "out" / "fit").exists()
+
+
+def test_a_network_for_one_size_is_made_for_that_of_its_input(
+    png_manifest: MakeManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = []
+
+    def interrupted(recipe: Recipe, *_: object, **__: object) -> None:
+        recipes.append(recipe)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "fit", interrupted)
+    with pytest.raises(Refusal):
+        train(png_manifest(), tmp_path / "out", "--network", "vit_b_16", "--size", "32")
+    assert [recipe.network_options for recipe in recipes] == [{"image_size": 32}]
 
 
 def test_a_split_that_stands_there_is_not_taken_for_that_of_the_column(
