@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from .. import __version__
 from . import occlusion, quality
@@ -77,21 +78,22 @@ class Classifier:
 
         logits, maps, pixels = [], [], []
         count, done = len(volumes[0].voxels), 0
-        for inputs, placement in self._batches(volumes):
-            report("classify", done / count)
-            clock.stop("preprocess")
-            encoded = self.runtime.encode(inputs, maps=evidence == "network")
-            clock.stop("forward")
-            logits.append(bundle.head.decide(encoded.features))
-            pixels.append(placement)
-            if encoded.class_maps is not None:
-                maps.append(encoded.class_maps)
-            clock.stop("head")
-            if evidence == "occlusion":
-                within = partial(_within, report, done / count, len(inputs) / count)
-                maps.append(occlusion.occlusion_maps(inputs, logits[-1], self._decide, self.batch, within))
-                clock.stop("occlusion")
-            done += len(inputs)
+        with _one_blas_thread():
+            for inputs, placement in self._batches(volumes):
+                report("classify", done / count)
+                clock.stop("preprocess")
+                encoded = self.runtime.encode(inputs, maps=evidence == "network")
+                clock.stop("forward")
+                logits.append(bundle.head.decide(encoded.features))
+                pixels.append(placement)
+                if encoded.class_maps is not None:
+                    maps.append(encoded.class_maps)
+                clock.stop("head")
+                if evidence == "occlusion":
+                    within = partial(_within, report, done / count, len(inputs) / count)
+                    maps.append(occlusion.occlusion_maps(inputs, logits[-1], self._decide, self.batch, within))
+                    clock.stop("occlusion")
+                done += len(inputs)
         report("classify", 1.0)
         if evidence == "network" and not maps:
             duration = occlusion.seconds(clock.seconds["forward"] / count, count)
@@ -202,6 +204,13 @@ def key_slices(probability: Any) -> tuple[KeySlice, ...]:
         taken.append(int(of_commonest[distance.argmax()]))
         chosen.append(KeySlice(taken[-1], int(commonest[0]), "example"))
     return (*chosen, *doubt)
+
+
+def _one_blas_thread() -> Any:
+    """Holds numpy's OpenBLAS to one thread: between the small products of preprocessing its other threads would spin
+    and take the cores from the runtime (docs/performance.md). The limit is one of the process, and is lifted again.
+    """
+    return ThreadpoolController().select(internal_api="openblas").limit(limits=1)
 
 
 def _within(report: Progress, start: float, share: float, fraction: float) -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import spot_bundle as maker
 from MedImgClassifierLib.engine import bundle, bundle_files
 from MedImgClassifierLib.engine.classifier import Classifier, key_slices
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.result import Classification
+from MedImgClassifierLib.engine.runtimes import Encoded
 from MedImgClassifierLib.engine.volume import Case, Source, Volume
 
 
@@ -119,6 +122,26 @@ def test_evidence_that_the_runtime_cannot_make_is_a_finding_with_its_price(
     assert result.evidence is None
     (finding,) = [finding for finding in result.findings if finding.code == "EVIDENCE_NOT_AVAILABLE"]
     assert "occlusion would take about" in finding.message and finding.severity == "warn"
+
+
+def test_numpy_leaves_the_cores_to_the_runtime(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["internal_api"] == "openblas"]
+
+    encode, seen = classifier.runtime.encode, []
+
+    def watched(images: NDArray[np.float32], maps: bool) -> Encoded:
+        seen.extend(threads())
+        return encode(images, maps)
+
+    monkeypatch.setattr(classifier.runtime, "encode", watched)
+    with threadpool_limits(2, "blas"):
+        before = threads()
+        if not before:
+            pytest.skip("numpy does not use OpenBLAS here")
+        classifier.classify(maker.stack_with_spot("axial")[0])
+        assert threads() == before == [2] * len(before)
+    assert seen and set(seen) == {1}
 
 
 def test_preparing_ahead_changes_no_answer_and_a_cancelled_run_ends_it(classifier: Classifier) -> None:

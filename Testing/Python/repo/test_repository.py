@@ -110,3 +110,19 @@ def test_links_between_documents_lead_somewhere() -> None:
         if not (ROOT / name).parent.joinpath(target).exists()
     ]
     assert broken == []
+
+
+def test_few_tests_are_left_out_where_torch_is_not_installed() -> None:
+    """`make test-light` runs these folders; what asks there for more than the plain install stands in this list."""
+    heavy = re.compile(r"""(importorskip|needs)\(\s*["'](torch|torchvision|openvino|medimg_training)""")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (rooms,) = re.findall(r"addprefix Testing/Python/,([a-z ]+)", makefile)
+    assert rooms.split() == ["engine", "cli", "worker", "slicer", "panel"]
+    paths = [path for room in rooms.split() for path in (ROOT / "Testing" / "Python" / room).glob("*.py")]
+    found = {f"{path.parent.name}/{path.name}" for path in paths if heavy.search(path.read_text(encoding="utf-8"))}
+    assert found == {
+        "engine/test_networks.py",
+        "engine/test_runtimes.py",
+        "engine/test_torch_runtime.py",
+        "cli/test_classify.py",
+    }
