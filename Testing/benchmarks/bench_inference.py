@@ -71,13 +71,8 @@ def by_hand(graph: bytes, ready: list[NDArray[np.float32]], threads: int) -> Cal
     return lambda: [model([images]) for images in ready]
 
 
-def classifying(classifier: Classifier, volume: Volume, overlaps: bool | None = None) -> Callable[[], object]:
-    def classify() -> object:
-        if overlaps is not None:
-            classifier.runtime.overlaps = overlaps
-        return classifier.classify(replace(volume), evidence="none")  # a copy knows no hash from before
-
-    return classify
+def classifying(classifier: Classifier, volume: Volume) -> Callable[[], object]:
+    return lambda: classifier.classify(replace(volume), evidence="none")  # a copy knows no hash from before
 
 
 def run(threads: int) -> list[Row]:
@@ -94,9 +89,6 @@ def run(threads: int) -> list[Row]:
         "openvino by hand": by_hand(bundle.onnx, ready, threads),
         **{" ".join(way): classifying(classifier, volume) for way, classifier in ours.items()},
     }
-    for runtime in ("onnxruntime", "openvino"):
-        classifier = Classifier(bundle, "cpu", runtime=runtime, threads=threads)
-        ways[f"{runtime} float32, nothing overlaps"] = classifying(classifier, volume, overlaps=False)
     taken = alternate(ways)
     rows: list[Row] = []
     for (runtime, precision), goal in WAYS.items():
@@ -105,9 +97,6 @@ def run(threads: int) -> list[Row]:
         rows.append((f"whole CT, {runtime} {precision}, against the loop", "x", ratio(taken["loop"], seconds), remark))
     hand = ratio(taken["openvino float32"], taken["openvino by hand"])
     rows.append(("openvino float32 against the same by hand on ready tensors", "x", hand, "goal at most 1.1"))
-    for runtime in ("onnxruntime", "openvino"):
-        gain = ratio(taken[f"{runtime} float32, nothing overlaps"], taken[f"{runtime} float32"])
-        rows.append((f"{runtime} float32: gain of preparing the next batch meanwhile", "x", gain, "no goal"))
     return rows + _equality(ours["torch", "float32"], ours["openvino", "float32"], network, volume)
 
 

@@ -119,7 +119,7 @@ class Classifier:
         return self.bundle.head.decide(self.runtime.encode(images, maps=False).features)
 
     def _batches(self, volumes: Sequence[Volume]) -> Iterator[tuple[NDArray[np.float32], Placement]]:
-        """Network input and its place, batch by batch; the next one is prepared meanwhile where that pays."""
+        """Network input and its place, batch by batch; the next one is prepared meanwhile."""
         spec, count = self.bundle.spec, len(volumes[0].voxels)
 
         def prepare(start: int) -> tuple[NDArray[np.float32], Placement]:
@@ -127,9 +127,6 @@ class Classifier:
             return intensity(prepared.images, spec, prepared.units), prepared.placement
 
         starts = range(0, count, self.batch)
-        if not self.runtime.overlaps:
-            yield from map(prepare, starts)
-            return
         with ThreadPoolExecutor(1, "prepare") as ahead:
             coming = ahead.submit(prepare, 0)
             for start in starts:

@@ -27,7 +27,6 @@ class OnnxRuntime:
     """A graph that onnx_graph.check has passed, in a session of ONNX Runtime."""
 
     name: RuntimeName = "onnxruntime"
-    overlaps = True
 
     def __init__(
         self, graph: bytes, device: Device = "cpu", precision: Precision = "float32", threads: int | None = None

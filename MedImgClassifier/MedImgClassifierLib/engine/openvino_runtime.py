@@ -18,7 +18,6 @@ class OpenVinoRuntime:
 
     name: RuntimeName = "openvino"
     device: Device = "cpu"
-    overlaps = True
 
     def __init__(self, graph: bytes, precision: Precision = "float32", threads: int | None = None) -> None:
         """graph: the float32 form (bfloat16 too), or the int8 form, the rest of which is computed in float32.

@@ -43,12 +43,11 @@ class Encoded(NamedTuple):
 
 
 class Runtime(Protocol):
-    """A loaded network. overlaps: whether preparing the next batch meanwhile pays, for it leaves Python alone."""
+    """A loaded network."""
 
     name: RuntimeName
     device: Device
     precision: Precision
-    overlaps: bool
 
     def encode(self, images: NDArray[np.float32], maps: bool) -> Encoded:
         """images [N, C, H, W], preprocessed -> features and, where asked for, maps. Raises Refusal(RESOURCE_MEMORY)."""

@@ -48,8 +48,6 @@ class TorchRuntime:
         self.name: RuntimeName = "torch-compile" if compiled else "torch"
         self.device = choose_device(device)
         self.precision: Precision = precision
-        # on the CPU torch and numpy fight for the same threads: preparing meanwhile made it slower (docs/runtimes.md)
-        self.overlaps = self.device != "cpu"
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         module = fuse_batch_norms(module.eval().requires_grad_(False))
         self._module = module.to(self.device, self._dtype).to(memory_format=torch.channels_last)

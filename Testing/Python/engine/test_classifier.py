@@ -17,6 +17,7 @@ import spot_bundle as maker
 from MedImgClassifierLib.engine import bundle, bundle_files
 from MedImgClassifierLib.engine.classifier import Classifier, key_slices
 from MedImgClassifierLib.engine.errors import Refusal
+from MedImgClassifierLib.engine.preprocess import geometry, intensity
 from MedImgClassifierLib.engine.result import Classification
 from MedImgClassifierLib.engine.runtimes import Encoded
 from MedImgClassifierLib.engine.volume import Case, Source, Volume
@@ -144,14 +145,16 @@ def test_numpy_leaves_the_cores_to_the_runtime(classifier: Classifier, monkeypat
     assert seen and set(seen) == {1}
 
 
-def test_preparing_ahead_changes_no_answer_and_a_cancelled_run_ends_it(classifier: Classifier) -> None:
+def test_batches_prepared_ahead_answer_as_one_and_a_cancelled_run_ends_it(classifier: Classifier) -> None:
     volume = maker.stack_with_spot("tilted")[0]
-    answers = []
-    for overlaps in (False, True):
-        classifier.runtime.overlaps = overlaps
-        answers.append(classifier.classify(volume))
-    np.testing.assert_array_equal(answers[0].slices.logits, answers[1].slices.logits)
-    np.testing.assert_array_equal(answers[0].evidence.placement.origins_lps, answers[1].evidence.placement.origins_lps)
+    spec = classifier.bundle.spec
+    prepared = geometry([volume], spec, 0, len(volume.voxels))
+    features = classifier.runtime.encode(intensity(prepared.images, spec, prepared.units), False).features
+    result = classifier.classify(volume)
+    np.testing.assert_allclose(result.slices.logits, classifier.bundle.head.decide(features), atol=1e-5)
+    assert result.evidence is not None
+    steps = [np.diff(at.origins_lps, axis=0) for at in (result.evidence.placement, prepared.placement)]
+    np.testing.assert_allclose(*steps, atol=1e-9)
 
     def cancel(stage: str, fraction: float) -> None:
         raise Refusal("CANCELLED")

@@ -19,8 +19,6 @@ from MedImgClassifierLib.engine.runtimes import Encoded, RuntimeUnusable
 class Answering:
     """A runtime that answers the self-test with the maker's logits, moved by `off`."""
 
-    overlaps = False
-
     def __init__(self, loaded: bundle.Bundle, name: str, device: str, precision: str, off: float) -> None:
         self.name, self.device, self.precision = name, device, precision
         wanted = loaded.selftest["logits"].astype(np.float64) + off * np.array([[1, -1]])
