@@ -47,7 +47,7 @@ def run() -> list[Row]:
     torch.set_num_threads(1)
     volume, network = timed.synthetic_ct(SLICES), timed.random_resnet18()
     with tempfile.TemporaryDirectory(prefix="medimg-bench-") as scratch:
-        classifier = Classifier(timed.write_bundle(Path(scratch, "timing"), network), "cpu")
+        classifier = Classifier(timed.write_bundle(Path(scratch, "timing"), network), "cpu", runtime="torch")
     inputs = torch.from_numpy(intensity(geometry([volume], timed.SPEC).images, timed.SPEC, "HU"))
     labels = np.arange(SLICES) % timed.CLASSES
     taken = alternate(
