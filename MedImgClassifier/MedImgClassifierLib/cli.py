@@ -91,7 +91,7 @@ def _add_runtime(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="bfloat16 and int8 are faster, and refused where the bundle's agreement record does not offer them",
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="of the CPU; all of them if not given")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="of the CPU; all if not given, and at most")
 
 
 def _positive(text: str) -> int:
@@ -160,7 +160,7 @@ def _verify(arguments: argparse.Namespace) -> None:
             print(f"ok  {file}: standard operators only, nothing outside the file, inputs and outputs of this bundle")
     for row in replays(bundle):
         print(row)
-    print(f"ok  runs on {choose(bundle).why}")
+    print(f"ok  {choose(bundle).why}")
     print("--  signature: none (who made it is not known)" if "SIGNATURE.json" not in os.listdir(path) else
           "--  signature: present, not checked by this version")  # fmt: skip
 

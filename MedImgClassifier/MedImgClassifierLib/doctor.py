@@ -71,7 +71,7 @@ def _devices() -> list[str]:
             continue
         try:
             lines.append(f"  ok       {name}: {', '.join(devices())}")
-        except Exception as broken:  # a library that is missing or of another version shows as anything
+        except (Exception, SystemExit) as broken:  # a library that is missing or of another version shows as anything
             lines.append(f"  broken   {name} is installed but does not work ({type(broken).__name__}: {broken})")
     return lines
 
@@ -94,8 +94,9 @@ def _bundles() -> list[str]:
     for name, path in shipped.items():
         try:
             bundle = load(path)
+            why = choose(bundle).why
             lines.append(f"  ok       {name} {bundle.manifest['version']} ({path})")
-            lines.append(f"           runs on {choose(bundle).why}")
+            lines.append(f"           {why}")
         except (Refusal, ImportError) as refusal:
             lines.append(f"  refused  {name}: {refusal}")
     return lines if shipped else ["bundles: none"]

@@ -6,6 +6,7 @@ Images of the roles fit and select are prepared in a temporary folder beside the
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,7 @@ def libraries(purpose: str) -> Iterator[None]:
 def run(arguments: argparse.Namespace) -> int:
     """Export, measure, write the new bundle whole or not at all; prints what was measured. Raises Refusal."""
     out: Path = arguments.out.absolute()
-    if out.exists():
+    if os.path.exists(out):  # unlike Path.exists, False for a name that is too long
         raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=arguments.out, reason="it exists")
     with libraries("the ONNX form"):
         from MedImgClassifierLib.engine.bundle import load

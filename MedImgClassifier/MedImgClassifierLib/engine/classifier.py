@@ -18,11 +18,12 @@ from threadpoolctl import ThreadpoolController
 from .. import __version__
 from . import occlusion, quality
 from .bundle import Bundle
+from .errors import Refusal
 from .evidence import place
 from .preprocess import geometry, in_plane, intensity
 from .result import Classification, Finding, KeySlice, Placement, SliceResults
 from .runtime_choice import choose
-from .runtimes import Device, Precision
+from .runtimes import Device, Encoded, Precision
 from .trust import probabilities
 from .volume import Case, Volume
 
@@ -60,8 +61,8 @@ class Classifier:
 
         A lone volume stands for the bundle's only channel. evidence: class maps for all labels by the network's own
         method, by occlusion (slow, any network), or none.
-        Raises Refusal for input that cannot be classified (quality.check), RESOURCE_MEMORY, and whatever
-        `progress` raises.
+        Raises Refusal for input that cannot be classified (quality.check), RESOURCE_MEMORY, RESOURCE_RUNTIME_FAILED,
+        and whatever `progress` raises.
         """
         report = progress or (lambda stage, fraction: None)
         started, clock = datetime.datetime.now(datetime.UTC), _Clock()
@@ -82,7 +83,7 @@ class Classifier:
             for inputs, placement in self._batches(volumes):
                 report("classify", done / count)
                 clock.stop("preprocess")
-                encoded = self.runtime.encode(inputs, maps=evidence == "network")
+                encoded = self._encode(inputs, maps=evidence == "network")
                 clock.stop("forward")
                 logits.append(bundle.head.decide(encoded.features))
                 pixels.append(placement)
@@ -116,7 +117,21 @@ class Classifier:
         )
 
     def _decide(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
-        return self.bundle.head.decide(self.runtime.encode(images, maps=False).features)
+        return self.bundle.head.decide(self._encode(images, maps=False).features)
+
+    def _encode(self, images: NDArray[np.float32], maps: bool) -> Encoded:
+        """Raises Refusal: RESOURCE_MEMORY, RESOURCE_RUNTIME_FAILED."""
+        try:
+            encoded = self.runtime.encode(images, maps)
+            if len(encoded.features) != len(images):
+                raise ValueError(f"{len(encoded.features)} answers for {len(images)} images")
+        except (Refusal, MemoryError):
+            raise
+        except Exception as failed:  # runtimes have no common one; an image too small for the network, for example
+            reason = (str(failed).strip() or type(failed).__name__).split("\n")[0][:200]
+            where = {"runtime": self.runtime.name, "device": self.runtime.device}
+            raise Refusal("RESOURCE_RUNTIME_FAILED", **where, reason=reason) from failed
+        return encoded
 
     def _batches(self, volumes: Sequence[Volume]) -> Iterator[tuple[NDArray[np.float32], Placement]]:
         """Network input and its place, batch by batch; the next one is prepared meanwhile."""

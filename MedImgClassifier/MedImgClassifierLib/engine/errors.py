@@ -220,6 +220,18 @@ _CATALOGUE = {
         "安装的 MedImgClassifier 缺少“{name}”（已查找：{places}）",
         "请重新安装",
     ),
+    "RESOURCE_NO_RUNTIME": _Text(
+        "nothing here can run bundle '{bundle}': {reason}",
+        "install what is missing or mend what is broken; `medimg doctor` shows both",
+        "此处没有可运行模型包“{bundle}”的环境：{reason}",
+        "请安装缺少的组件或修复损坏的组件；`medimg doctor` 会列出二者",
+    ),
+    "RESOURCE_RUNTIME_FAILED": _Text(
+        "{runtime} failed on {device} while it classified ({reason})",
+        "try another --runtime; `medimg verify` shows which work with this bundle",
+        "{runtime} 在 {device} 上分类时失败（{reason}）",
+        "请尝试其他 --runtime；`medimg verify` 会显示哪些可用于此模型包",
+    ),
     "RESOURCE_MEMORY": _Text(
         "not enough memory on {device} ({reason})",
         "use a smaller --batch, or --device cpu",

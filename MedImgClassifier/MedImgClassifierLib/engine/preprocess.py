@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import Refusal
 from .resize import resize
 from .result import Placement
 from .volume import Volume
@@ -26,6 +27,9 @@ Scope = Literal["fixed", "slice", "foreground"]
 
 HU_FLOOR = -1024
 """CT padding outside the field of view is stored below air; it is raised to this before anything is averaged."""
+
+LONGEST_SIDE, LARGEST_SQUARE = 1 << 16, 1 << 26
+"""Pixels that padding to a square may make: needles of pixels (1 x 1000 mm) would fill the memory."""
 
 # (direction of increasing I, direction of increasing J) in which a reader expects a slice, by the axis of its normal
 _DISPLAY_AXES = {0: ((0, 1, 0), (0, 0, -1)), 1: ((1, 0, 0), (0, 0, -1)), 2: ((1, 0, 0), (0, 1, 0))}
@@ -77,6 +81,9 @@ class Pad:
             tall, wide = float(np.linalg.norm(at.row_step_lps)), float(np.linalg.norm(at.column_step_lps))
             side = max(height * tall, width * wide)
             rows, columns = round(side / tall), round(side / wide)
+            if max(rows, columns) > LONGEST_SIDE or rows * columns > LARGEST_SQUARE:
+                reason = f"with pixels of {tall:g} x {wide:g} mm a square image would have {rows} x {columns}"
+                raise Refusal("INPUT_GEOMETRY", path="image", reason=reason)
         above, left = max(rows - height, 0) // 2, max(columns - width, 0) // 2
         if height >= rows and width >= columns:
             return images, at

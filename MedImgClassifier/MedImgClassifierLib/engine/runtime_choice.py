@@ -1,8 +1,8 @@
 """Which runtime a bundle runs on here, on which device, and why.
 
-'auto' asks, in this order: a GPU that torch or ONNX Runtime can use; on the CPU OpenVINO, ONNX Runtime, torch. One
-that is not installed, does not work, has missed in the bundle's agreement record, or whose replay of the self-test
-gives other answers here is passed over, with the reason kept. Nothing is remembered: every start replays.
+'auto' asks, in this order: a GPU of NVIDIA, AMD or Apple, in torch or ONNX Runtime; on the CPU OpenVINO, ONNX Runtime,
+torch. One that is not installed, does not work, has missed in the bundle's agreement record, or whose replay of the
+self-test gives other answers here is passed over, with the reason kept. Nothing is remembered: every start replays.
 """
 
 from __future__ import annotations
@@ -57,13 +57,15 @@ def choose(
     precision: Precision = "float32",
     threads: int | None = None,
 ) -> Choice:
-    """The first candidate that loads and gives the maker's answers. runtime: 'auto' or a RuntimeName.
+    """The first candidate that loads and gives the maker's answers. runtime: 'auto' or a RuntimeName. threads: of the
+    CPU, at most as many as it has processors, for runtimes that have more wait for each other without end.
 
-    Raises Refusal: USAGE_RUNTIME (it was named and cannot run this bundle here), USAGE_DEVICE_MISSING,
-    USAGE_PRECISION_REFUSED, BUNDLE_SELFTEST (every runtime here gives other answers), BUNDLE_WEIGHTS,
-    RESOURCE_MISSING_LIBRARY (no runtime is installed that can run it).
+    Raises Refusal: USAGE_RUNTIME (it was named and cannot run this bundle here), RESOURCE_NO_RUNTIME (none can),
+    USAGE_DEVICE_MISSING, USAGE_PRECISION_REFUSED, BUNDLE_SELFTEST (every runtime here gives other answers),
+    BUNDLE_WEIGHTS, RESOURCE_MISSING_LIBRARY (no runtime is installed that can run it).
     """
     passed_over: PassedOver = []
+    threads = threads and min(threads, os.cpu_count() or threads)
     for name, on in candidates(runtime, device, needs_torch=bundle.network_info.evidence == "last_block"):
         try:
             loaded = load(bundle, name, on, precision, threads)
@@ -108,7 +110,7 @@ def try_all(bundle: Bundle) -> Iterator[Trial]:
     """Every runtime, device and precision of this computer, whether 'auto' would take it or not; torch.compile, which
     takes its time, excepted."""
     devices: dict[Device, None] = dict.fromkeys([*gpu_drivers(), "cpu"])
-    with suppress(ImportError):  # trying it says so
+    with suppress(Exception, SystemExit):  # trying it says so
         devices = dict.fromkeys([*gpu_drivers(), *onnx_devices()])
     for precision in PRECISIONS:
         for device in devices:
@@ -160,7 +162,7 @@ def load(
         return _opened(bundle, runtime, device, precision, threads)
     except (Refusal, RuntimeUnusable, KeyboardInterrupt, MemoryError):
         raise
-    except Exception as broken:  # a library that is damaged or of another build shows as anything
+    except (Exception, SystemExit) as broken:  # a library that is damaged or of another build shows as anything
         raise RuntimeUnusable(f"does not work here ({_line(broken)})") from broken
 
 
@@ -186,7 +188,7 @@ def check(bundle: Bundle, runtime: Runtime) -> float:
         raise _Miss(f"gives other answers in the self-test here ({miss})") from None
     except (Refusal, KeyboardInterrupt, MemoryError):
         raise
-    except Exception as broken:
+    except (Exception, SystemExit) as broken:
         raise RuntimeUnusable(f"does not work here ({_line(broken)})") from broken
 
 
@@ -254,6 +256,8 @@ def _none_left(bundle: Bundle, wish: str, device: Device, precision: Precision, 
         wanted: RuntimeName = absent[0] if wish != "auto" else ("torch" if bundle.onnx is None else "onnxruntime")
         return missing_library(wanted)
     reasons = reasons or f"{wish} does not run on the device {device}"
+    if wish == "auto":
+        return Refusal("RESOURCE_NO_RUNTIME", bundle=bundle.id, reason=reasons)
     return Refusal("USAGE_RUNTIME", runtime=wish, bundle=bundle.id, reason=reasons)
 
 

@@ -303,7 +303,12 @@ def test_bundles_verify_and_doctor_answer(spot_bundle: Path, capsys: pytest.Capt
     assert "body-region" in listed and NOTICE in listed
     assert main(["doctor"]) == 0
     report = capsys.readouterr().out
-    assert "GPU drivers" in report and "onnxruntime" in report and "body-region" in report and "runs on " in report
+    assert (
+        "GPU drivers" in report
+        and "onnxruntime" in report
+        and "body-region" in report
+        and "is the first that can run it" in report
+    )
 
 
 def test_doctor_reports_a_torch_that_does_not_work(

@@ -145,6 +145,24 @@ def test_numpy_leaves_the_cores_to_the_runtime(classifier: Classifier, monkeypat
     assert seen and set(seen) == {1}
 
 
+@pytest.mark.parametrize("answers", ["too few", "none"])
+def test_a_runtime_that_fails_is_named_in_one_line(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, answers: str
+) -> None:
+    encode = classifier.runtime.encode
+
+    def failing(images: NDArray[np.float32], maps: bool) -> Encoded:
+        if answers == "none":
+            raise RuntimeError("output size is too small\nat some line")
+        return encode(images[1:], maps)
+
+    monkeypatch.setattr(classifier.runtime, "encode", failing)
+    with pytest.raises(Refusal, match="RESOURCE_RUNTIME_FAILED") as refused:
+        classifier.classify(maker.stack_with_spot("axial")[0])
+    assert ("answers for" if answers == "too few" else "(output size is too small)") in refused.value.message()
+    assert refused.value.exit_status == 5
+
+
 def test_batches_prepared_ahead_answer_as_one_and_a_cancelled_run_ends_it(classifier: Classifier) -> None:
     volume = maker.stack_with_spot("tilted")[0]
     spec = classifier.bundle.spec

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.preprocess import (
     ChannelSpec,
     Clip,
@@ -77,6 +78,15 @@ def test_every_pixel_shows_the_field_at_its_place(name: str, ops: tuple) -> None
         inner = (slice(2, -2), slice(2, -2))  # a triangle filter is cut off at the border
         off_mm = np.abs(prepared.images[k, 0] - field(places)) / np.linalg.norm(GRADIENT)
         assert off_mm[inner].max() < 0.1
+
+
+def test_needles_of_pixels_are_refused_before_they_fill_the_memory() -> None:
+    needles = Volume.from_matrix(np.zeros((1, 16, 16), np.int16), np.diag([0.001, 1000, 1, 1]))
+    with pytest.raises(Refusal, match=r"0\.001") as refused:
+        geometry([needles], InputSpec(IMAGE, (Pad(), Resize(64, 64)), ()))
+    assert refused.value.code == "INPUT_GEOMETRY"
+    plate = Volume.from_matrix(np.zeros((1, 16, 16), np.int16), np.diag([0.1, 10, 1, 1]))
+    assert geometry([plate], InputSpec(IMAGE, (Pad(), Resize(64, 64)), ())).images.shape == (1, 1, 64, 64)
 
 
 def test_padding_keeps_places_and_never_stretches() -> None:

@@ -193,6 +193,37 @@ def test_a_named_runtime_is_never_replaced_by_another(world: World, loaded: bund
     assert {name for name, _ in world.loaded} == {"openvino"}
 
 
+@pytest.mark.parametrize("broken", [RuntimeError("no plugin"), SystemExit(3), OSError("no file")])
+def test_a_library_that_ends_the_program_is_passed_over_like_a_broken_one(
+    world: World, loaded: bundle.Bundle, broken: BaseException
+) -> None:
+    world.broken["openvino"] = broken
+    assert choose(loaded).runtime.name == "onnxruntime"
+    for name in ("onnxruntime", "torch"):
+        world.broken[name] = broken
+    with pytest.raises(Refusal) as caught:
+        choose(loaded)
+    assert caught.value.code == "RESOURCE_NO_RUNTIME" and type(broken).__name__ in caught.value.message()
+    assert "--runtime auto" not in caught.value.message()
+
+
+def test_no_more_threads_are_started_than_there_are_processors(
+    world: World, loaded: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int | None] = []
+    opened = runtime_choice._opened
+
+    def noting(*given: Any) -> Any:
+        seen.append(given[-1])
+        return opened(*given)
+
+    monkeypatch.setattr(runtime_choice, "_opened", noting)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    for wish in (None, 1, 4, 10**20):
+        choose(loaded, threads=wish)
+    assert seen == [None, 1, 4, 4]
+
+
 def test_reduced_precision_needs_an_offer_of_the_record(world: World, loaded: bundle.Bundle) -> None:
     with pytest.raises(Refusal, match="agreement record does not have it") as caught:
         choose(loaded, precision="bfloat16")

@@ -323,6 +323,9 @@ def test_the_calibration_error_is_that_of_bins_of_equal_width() -> None:
     by_hand = (4 * abs(3 / 4 - 0.95) + 2 * abs(1 / 2 - 0.55)) / 6
     assert calibration_error(probabilities, labels) == pytest.approx(by_hand)
     assert calibration_error(np.array([[1.0, 0.0]]), np.array([0])) == 0
+    # 0.61 and 0.69 share a bin of tenths but not of fifteenths: a right and a wrong call there do not cancel out
+    two = np.array([[0.61, 0.39], [0.69, 0.31]])
+    assert calibration_error(two, np.array([0, 1])) == pytest.approx((0.39 + 0.69) / 2)
 
 
 def test_evidence_correlation_is_the_mean_over_images_that_show_a_place() -> None:

@@ -62,11 +62,11 @@ class Manifest:
         path = Path(path)
         if not path.name:  # '.' or '/'
             raise Refusal("DATA_MANIFEST", path=path, where="file", reason="it is a folder, not a table")
-        about = _read_about(path.with_suffix(".json"))
         try:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise Refusal("DATA_MANIFEST", path=path, where="file", reason=str(error)) from error
+        about = _read_about(path.with_suffix(".json"))
         table = csv.DictReader(text.splitlines(), strict=True)
         root = path.parent / about.get("root", ".")
         rows: list[Row] = []
