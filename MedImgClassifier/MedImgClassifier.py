@@ -1,11 +1,13 @@
 """The face of MedImgClassifier in Slicer: choose a volume and a model, classify, look at the evidence.
 
-Thin by design. The engine answers (through worker/client.py), the scene room makes nodes of the answer, and this
-file connects both to the panel. Opening the panel imports nothing that Slicer does not ship.
+Thin by design. The engine answers in a process of its own (through worker/client.py), the scene room makes nodes of
+the answer, and this file connects both to the panel. Opening the panel imports nothing that Slicer does not ship.
 """
 
 import json
 import logging
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -339,7 +341,8 @@ class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
         from MedImgClassifierLib.worker.client import Client
 
         scene, start = volumeNode.GetScene(), time.perf_counter()
-        self.client = self.client or Client()
+        # PythonSlicer brings the environment of Slicer's Python; it is on the PATH inside Slicer
+        self.client = self.client or Client((shutil.which("PythonSlicer") or sys.executable,))
         classification = self.client.classify(volumes.volumeFromNode(volumeNode), bundlePath, progress=progress)
         if not scene.IsNodePresent(volumeNode):  # progress lets the application handle events
             raise Refusal("CANCELLED")

@@ -21,7 +21,7 @@ from .engine.reading import read_volume
 from .engine.report import table, write_csv, write_json
 from .engine.result import Classification
 from .engine.volume import Volume
-from .worker.client import Client
+from .worker.session import Session
 
 SCENE = "scene.mrb"
 
@@ -36,7 +36,7 @@ def classify_to_folder(
     """Classify a file or DICOM folder and write results.json, results.csv, overlay.png and, where slicer-core is
     installed, scene.mrb into `out`. Prints the table. Raises Refusal and leaves nothing behind then.
 
-    how: device, precision, runtime, batch, threads and evidence, as Client.classify takes them.
+    how: device, precision, runtime, batch, threads and evidence, as Session.classify takes them.
     """
     if os.path.exists(out) and not out.is_dir():  # unlike Path.exists, False for a name that is too long
         raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=out, reason="it is a file")
@@ -50,7 +50,7 @@ def classify_to_folder(
             bar.refresh()
 
         volume = read_volume(source, series)
-        result = Client().classify(volume, bundle, progress=progress, **how)
+        result = Session().classify(volume, bundle, progress=progress, **how)
     print(table(result), flush=True)  # the answer first: the picture and the scene take their time
     for path in _write(out, volume, result):
         print(f"wrote {path}")

@@ -155,6 +155,9 @@ class _Making:
 
     def _checked_graph(self) -> bytes | None:
         """The float32 form; None where it cannot be checked, or where no runtime reads it as torch computes it."""
+        if self.trained.spec.size is None:
+            self.notes.append("No ONNX form: it is for images of one size, and the input specification fixes none.")
+            return None
         if len(self.known) < LEAST_IMAGES:
             self.notes.append(f"No ONNX form: {len(self.known)} images to check it on, {LEAST_IMAGES} are needed.")
             return None

@@ -20,10 +20,11 @@ from . import occlusion, quality
 from .bundle import Bundle
 from .errors import Refusal
 from .evidence import place
+from .frugal import FrugalRuntime
 from .preprocess import geometry, in_plane, intensity
 from .result import Classification, Finding, KeySlice, Placement, SliceResults
 from .runtime_choice import choose
-from .runtimes import Device, Encoded, Precision
+from .runtimes import Device, Encoded, Precision, Runtime
 from .trust import probabilities
 from .volume import Case, Volume
 
@@ -53,6 +54,7 @@ class Classifier:
     ) -> None:
         self.bundle, self.batch = bundle, batch
         self.runtime, self.selftest_difference, self.why = choose(bundle, runtime, device, precision, threads)
+        self._on_cpu = None if device != "auto" else lambda: choose(bundle, runtime, "cpu", precision, threads).runtime
 
     def classify(
         self, case: Case | Volume, progress: Progress | None = None, evidence: EvidenceWish = "network"
@@ -77,13 +79,18 @@ class Classifier:
             findings.append(Finding("UNCALIBRATED", "info", "probabilities are uncalibrated: compare, do not trust"))
         clock.stop("check")
 
+        runtime = FrugalRuntime(self.runtime, self._on_cpu)
         logits, maps, pixels = [], [], []
         count, done = len(volumes[0].voxels), 0
+
+        def decide(images: NDArray[np.float32]) -> NDArray[np.float64]:
+            return bundle.head.decide(_encode(runtime, images, False).features)
+
         with _one_blas_thread():
             for inputs, placement in self._batches(volumes):
                 report("classify", done / count)
                 clock.stop("preprocess")
-                encoded = self._encode(inputs, maps=evidence == "network")
+                encoded = _encode(runtime, inputs, evidence == "network")
                 clock.stop("forward")
                 logits.append(bundle.head.decide(encoded.features))
                 pixels.append(placement)
@@ -92,16 +99,17 @@ class Classifier:
                 clock.stop("head")
                 if evidence == "occlusion":
                     within = partial(_within, report, done / count, len(inputs) / count)
-                    maps.append(occlusion.occlusion_maps(inputs, logits[-1], self._decide, self.batch, within))
+                    maps.append(occlusion.occlusion_maps(inputs, logits[-1], decide, self.batch, within))
                     clock.stop("occlusion")
                 done += len(inputs)
         report("classify", 1.0)
         if evidence == "network" and not maps:
             duration = occlusion.seconds(clock.seconds["forward"] / count, count)
-            findings.append(occlusion.instead(bundle.network, self.runtime.name, duration))
+            findings.append(occlusion.instead(bundle.network, runtime.name, duration))
         cells = occlusion.cells(*inputs.shape[2:]) if evidence == "occlusion" else bundle.network_info.cells
         method = occlusion.METHOD if evidence == "occlusion" else bundle.network_info.evidence
-        provenance = self._provenance(case, started)
+        findings += runtime.findings
+        provenance = self._provenance(case, started, runtime)
         clock.stop("hash")
         provenance["seconds"] = {stage: round(seconds, 4) for stage, seconds in clock.seconds.items()}
 
@@ -115,23 +123,6 @@ class Classifier:
             bundle=bundle.summary(),
             provenance=provenance,
         )
-
-    def _decide(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
-        return self.bundle.head.decide(self._encode(images, maps=False).features)
-
-    def _encode(self, images: NDArray[np.float32], maps: bool) -> Encoded:
-        """Raises Refusal: RESOURCE_MEMORY, RESOURCE_RUNTIME_FAILED."""
-        try:
-            encoded = self.runtime.encode(images, maps)
-            if len(encoded.features) != len(images):
-                raise ValueError(f"{len(encoded.features)} answers for {len(images)} images")
-        except (Refusal, MemoryError):
-            raise
-        except Exception as failed:  # runtimes have no common one; an image too small for the network, for example
-            reason = (str(failed).strip() or type(failed).__name__).split("\n")[0][:200]
-            where = {"runtime": self.runtime.name, "device": self.runtime.device}
-            raise Refusal("RESOURCE_RUNTIME_FAILED", **where, reason=reason) from failed
-        return encoded
 
     def _batches(self, volumes: Sequence[Volume]) -> Iterator[tuple[NDArray[np.float32], Placement]]:
         """Network input and its place, batch by batch; the next one is prepared meanwhile."""
@@ -163,7 +154,7 @@ class Classifier:
             sop_instance_uids=source.sop_instance_uids if native and len(source.sop_instance_uids) == count else (),
         )
 
-    def _provenance(self, case: Case, started: datetime.datetime) -> dict[str, Any]:
+    def _provenance(self, case: Case, started: datetime.datetime, runtime: Runtime) -> dict[str, Any]:
         inputs = {}
         for name, volume in case.channels.items():
             if volume is not None:
@@ -180,10 +171,10 @@ class Classifier:
             "started": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "inputs": inputs,
             "input_spec_sha256": self.bundle.spec.sha256,
-            "runtime": self.runtime.name,
+            "runtime": runtime.name,
             "runtime_choice": self.why,
-            "device": self.runtime.device,
-            "precision": self.runtime.precision,
+            "device": runtime.device,
+            "precision": runtime.precision,
             "selftest_difference": self.selftest_difference,
             "batch": self.batch,
             "versions": _versions(),
@@ -216,6 +207,21 @@ def key_slices(probability: Any) -> tuple[KeySlice, ...]:
         taken.append(int(of_commonest[distance.argmax()]))
         chosen.append(KeySlice(taken[-1], int(commonest[0]), "example"))
     return (*chosen, *doubt)
+
+
+def _encode(runtime: Runtime, images: NDArray[np.float32], maps: bool) -> Encoded:
+    """Raises Refusal: RESOURCE_MEMORY, RESOURCE_RUNTIME_FAILED."""
+    try:
+        encoded = runtime.encode(images, maps)
+        if len(encoded.features) != len(images):
+            raise ValueError(f"{len(encoded.features)} answers for {len(images)} images")
+    except (Refusal, MemoryError):
+        raise
+    except Exception as failed:  # runtimes have no common one; an image too small for the network, for example
+        reason = (str(failed).strip() or type(failed).__name__).split("\n")[0][:200]
+        where = {"runtime": runtime.name, "device": runtime.device}
+        raise Refusal("RESOURCE_RUNTIME_FAILED", **where, reason=reason) from failed
+    return encoded
 
 
 def _one_blas_thread() -> Any:

@@ -238,6 +238,36 @@ _CATALOGUE = {
         "{device} 内存不足（{reason}）",
         "请减小 --batch，或使用 --device cpu",
     ),
+    "RESOURCE_TEMPORARY_FOLDER": _Text(
+        "cannot use the temporary folder '{path}': {reason}",
+        "free space there, or name another in the environment variable TMPDIR (on Windows TEMP) and start again",
+        "无法使用临时文件夹“{path}”：{reason}",
+        "请释放其空间，或在环境变量 TMPDIR（Windows 为 TEMP）中指定其他文件夹后重新启动",
+    ),
+    "RESOURCE_WORKER_START": _Text(
+        "the inference process does not start with '{command}': {reason}",
+        "reinstall the program that this names, or see whether a virus scanner holds it back",
+        "无法用“{command}”启动推理进程：{reason}",
+        "请重新安装该程序，或检查是否被杀毒软件拦截",
+    ),
+    "RESOURCE_WORKER_DIED": _Text(
+        "the inference process ended before it answered ({reason})",
+        "try again, it starts anew; close other programs first if memory is short",
+        "推理进程在给出结果前已终止（{reason}）",
+        "请重试，进程会重新启动；若内存不足，请先关闭其他程序",
+    ),
+    "RESOURCE_WORKER_SILENT": _Text(
+        "the inference process said nothing for {seconds} s and was ended",
+        "try again, it starts anew",
+        "推理进程 {seconds} 秒无响应，已被终止",
+        "请重试，进程会重新启动",
+    ),
+    "RESOURCE_WORKER_FAILED": _Text(
+        "the inference process met an error of its own ({reason})",
+        "try again; if it comes back, report it with the text of `medimg doctor`",
+        "推理进程发生内部错误（{reason}）",
+        "请重试；若再次出现，请附上 `medimg doctor` 的输出进行报告",
+    ),
     "CANCELLED": _Text(
         "cancelled; nothing was written", "run it again when you like", "已取消；未写入任何内容", "可随时重新运行"
     ),

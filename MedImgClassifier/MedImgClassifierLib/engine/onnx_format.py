@@ -14,7 +14,7 @@ from typing import Any
 
 MAX_FILE_BYTES = 1 << 30
 MAX_STRUCTURE_BYTES = 4 << 20  # all but the weights: 2 MB for ViT-B/16 in int8. Read, it takes up to 100 times as much
-MAX_PARTS = 100_000  # nodes, weights, shapes and other entries of the graph together
+MAX_PARTS = 100_000  # nodes, weights, their fields and other entries of file, graph and weights together
 
 # message -> field -> (number, type); '*': repeated. Text is bytes: what is no UTF-8 is refused by comparison, not by
 # an exception. Enumerations are int32, so that no value is dropped as unknown.
@@ -147,26 +147,38 @@ def parse(content: bytes) -> OnnxFile:
     if content[0] != 0x08 or content[4:8] == b"ORTM":
         raise GraphError("the file does not begin as an ONNX file does")
     view = memoryview(content)
-    model, graphs = _split(view, _GRAPH)
+    spent = _Spent()
+    model, graphs = _split(view, _GRAPH, spent)
     if len(graphs) != 1:
         raise GraphError(f"the file holds {len(graphs)} graphs, not one" if graphs else "the file holds no graph")
-    graph, initializers = _split(graphs[0], _INITIALIZER)
-    split = [_split(tensor, _RAW_DATA) for tensor in initializers]
-    if len(model) + len(graph) + sum(len(rest) for rest, _ in split) > MAX_STRUCTURE_BYTES:
-        raise GraphError(f"the graph without its weights has more than {MAX_STRUCTURE_BYTES:,} bytes")
+    graph, initializers = _split(graphs[0], _INITIALIZER, spent)
+    split = [_split(tensor, _RAW_DATA, spent) for tensor in initializers]
     if any(len(raw) > 1 for _, raw in split):
         raise GraphError("a weight states its data twice")
     tensors = [Tensor(_message("TensorProto", rest), raw[0] if raw else None) for rest, raw in split]
     return OnnxFile(_message("ModelProto", model), _message("GraphProto", graph), tensors)
 
 
-def _split(message: memoryview, number: int) -> tuple[bytes, list[memoryview]]:
+@dataclass
+class _Spent:
+    """Of MAX_PARTS and MAX_STRUCTURE_BYTES, by all messages of a file together."""
+
+    parts: int = 0
+    kept: int = 0
+
+
+def _split(message: memoryview, number: int, spent: _Spent) -> tuple[bytes, list[memoryview]]:
     """A message without one field, and the contents of that field."""
     taken, kept, begin = [], [], 0
-    for count, (found, wire_type, start, value, end) in enumerate(_fields(message)):
-        if count >= MAX_PARTS:
+    for found, wire_type, start, value, end in _fields(message):
+        is_taken = found == number and wire_type == _BYTES
+        spent.parts += 1
+        spent.kept += 0 if is_taken else end - start
+        if spent.parts > MAX_PARTS:
             raise GraphError(f"the graph has more than {MAX_PARTS:,} parts")
-        if found == number and wire_type == _BYTES:
+        if spent.kept > MAX_STRUCTURE_BYTES:
+            raise GraphError(f"the graph without its weights has more than {MAX_STRUCTURE_BYTES:,} bytes")
+        if is_taken:
             taken.append(message[value:end])
             kept.append(message[begin:start])
             begin = end

@@ -1,21 +1,22 @@
 """The check of a bundle's ONNX graph before any runtime sees it.
 
 A runtime is native code that believes its file. It gets only graphs of one input and known outputs, made of standard
-operators (onnx_operators.py) in the order they run, with all weights inside, finite and of the size they state, whose
-every result has a known and bounded size, also for more than one image.
+operators (onnx_operators.py) in the order they run, with all weights inside, finite and of the size they state. Every
+result has a known size, with more images the same or in proportion; memory and work for one image are bounded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .onnx_format import GraphError, Tensor, parse
-from .onnx_operators import MAX_NUMBERS, OPERATORS, QUANTISED, Value, results
+from .onnx_operators import BOOL, FLOAT, INT8, INT32, INT64, MAX_PLACES, MAX_RANK, OPERATORS, QUANTISED, UINT8, Value
+from .onnx_operators import results as results_of
 
 __all__ = ["GraphError", "check"]
 
@@ -24,25 +25,29 @@ INPUT = "images"
 OPSETS = range(18, 23)
 IR_VERSIONS = range(8, 11)  # the forms of the file that belong to these
 MAX_NODES = 10_000  # ViT-B/16 in int8 has 1,816
+MAX_USES = 40_000  # inputs of all operators together: ViT-B/16 in int8 has 4,700
 MAX_WEIGHTS = 10_000
 MAX_ELEMENTS = 1 << 28  # of all weights together: VGG-16 has 2**27
-# Three images: were a graph made for a fixed number of them, it would be 1 or 2.
-BATCH = 3
-FREE_SIZE = 224  # rows or columns to follow the graph with, where the input specification fixes none
+# For one image of 1024 x 1024 pixels, ResNet-50 needs 0.05 * 10**9 elements at once, VGG-16 0.13 and ViT-B/16 0.41;
+# multiply-adds are 84 * 10**9, 320 * 10**9 and 608 * 10**9, elements made 0.6 * 10**9, 0.7 * 10**9 and 7 * 10**9.
+MAX_LIVE = 1 << 30  # elements that are needed at once: 4 GiB
+MAX_WORK = 1 << 42  # multiply-adds, and elements read and made
+# A graph is followed for one image and for these numbers of them. What is in proportion for all, one far apart, and is
+# made without computing with sizes (onnx_operators.py), is so for any.
+BATCHES = (3, 1_000_003)
 # Notes in the file's head that tools leave; ONNX Runtime takes settings from another.
 _NOTES = {b"onnx.infer", b"onnx.quant.pre_process"}
 
-_FLOAT, _INT64, _BOOL = 1, 7, 9
 # ONNX's number of an element type -> its name, its numpy type, where a TensorProto may hold it besides raw_data
 _TYPES = {
-    _FLOAT: ("float32", "<f4", "float_data"),
-    2: ("uint8", "u1", "int32_data"),
-    3: ("int8", "i1", "int32_data"),
-    6: ("int32", "<i4", "int32_data"),
-    _INT64: ("int64", "<i8", "int64_data"),
-    _BOOL: ("bool", "u1", "int32_data"),
+    FLOAT: ("float32", "<f4", "float_data"),
+    UINT8: ("uint8", "u1", "int32_data"),
+    INT8: ("int8", "i1", "int32_data"),
+    INT32: ("int32", "<i4", "int32_data"),
+    INT64: ("int64", "<i8", "int64_data"),
+    BOOL: ("bool", "u1", "int32_data"),
 }
-_TYPES_OF_INT8 = {2, 3, 6}
+_TYPES_OF_INT8 = {UINT8, INT8, INT32}
 _REFUSED_TYPES = {8: "text", 10: "float16", 11: "float64", 14: "complex64", 15: "complex128", 16: "bfloat16"}
 _DATA = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _EXTERNAL = 1
@@ -61,29 +66,46 @@ def check(
 ) -> None:
     """Raise GraphError unless the file may be given to a runtime and has a bundle's interface.
 
-    channels, rows, columns: of the input `images` float32 [batch, C, H, W]; rows and columns are None where the input
-    specification does not fix them. Outputs, float32: `logits` [batch, labels], `features` [batch, features] and, with
+    channels, rows, columns: of the input `images` float32 [batch, C, H, W]; an ONNX form needs rows and columns that
+    the input specification fixes. Outputs, float32: `logits` [batch, labels], `features` [batch, features] and, with
     class_maps, `class_maps` [batch, labels, h, w]. int8: the quantised form, the only one that may hold integers of
     8 and 32 bits.
     """
+    if rows is None or columns is None:
+        raise GraphError("the input specification does not fix rows and columns, which an ONNX form needs")
+    wanted: dict[str, list[int | None]] = {"logits": [None, labels], "features": [None, features]}
+    if class_maps:
+        wanted["class_maps"] = [None, labels, None, None]
+    types = _TYPES.keys() if int8 else _TYPES.keys() - _TYPES_OF_INT8
+    try:
+        _check(content, (channels, rows, columns), wanted, types)
+    except GraphError:
+        raise
+    except (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as wrong:
+        raise GraphError(f"the check could not follow it ({type(wrong).__name__})") from wrong
+
+
+def _check(
+    content: bytes, image: tuple[int, int, int], wanted: dict[str, list[int | None]], types: Iterable[int]
+) -> None:
     file = parse(content)
     graph = file.graph
     _check_head(file.model)
     _check_parts(graph, len(file.initializers))
-    types = _TYPES.keys() if int8 else _TYPES.keys() - _TYPES_OF_INT8
     _check_types([*graph.input, *graph.output, *graph.value_info], types)
-    _check_input(graph.input, [None, channels, rows, columns])
-    wanted: dict[str, list[int | None]] = {"logits": [None, labels], "features": [None, features]}
-    if class_maps:
-        wanted["class_maps"] = [None, labels, None, None]
+    _check_input(graph.input, [None, *image])
     _check_outputs(graph.output, wanted)
-    values = _weights(file.initializers, types)
-    if INPUT.encode() in values:
+    weights = _weights(file.initializers, types)
+    if INPUT.encode() in weights:
         raise GraphError(f"the input '{INPUT}' is also a weight")
-    values[INPUT.encode()] = Value((BATCH, channels, rows or FREE_SIZE, columns or FREE_SIZE))
-    made = _follow(graph.node, values, types)
-    for output in graph.output:
-        _check_made(output, made, wanted[output.name.decode()])
+    operators = _operators(graph.node, weights, types)
+    one = _follow(operators, weights, Value((1, *image)))
+    _check_spent(operators, weights, one)
+    for batch in BATCHES:
+        values = _follow(operators, weights, Value((batch, *image)))
+        _check_proportion(one, values, batch)
+        for output in graph.output:
+            _check_made(output, values, wanted[output.name.decode()], batch)
 
 
 def _check_head(model: Any) -> None:
@@ -113,6 +135,9 @@ def _check_parts(graph: Any, weights: int) -> None:
         raise GraphError("it holds quantisation notes beside the operators")
     if len(graph.node) > MAX_NODES:
         raise GraphError(f"it has {len(graph.node):,} operators, more than {MAX_NODES:,}")
+    uses = sum(len(node.input) for node in graph.node)
+    if uses > MAX_USES:
+        raise GraphError(f"its operators have {uses:,} inputs, more than {MAX_USES:,}")
     if weights > MAX_WEIGHTS:
         raise GraphError(f"it has {weights:,} weights, more than {MAX_WEIGHTS:,}")
 
@@ -138,7 +163,7 @@ def _check_input(inputs: Sequence[Any], wanted: Sequence[int | None]) -> None:
         raise GraphError(f"it has {len(inputs)} inputs, not one")
     if inputs[0].name != INPUT.encode():
         raise GraphError(f"its input is named {_quoted(inputs[0].name)}, not '{INPUT}'")
-    _check_declared(inputs[0], wanted, ("batch", "channels", "rows", "columns"), free=True)
+    _check_declared(inputs[0], wanted, ("batch", "channels", "rows", "columns"))
 
 
 def _check_outputs(outputs: Sequence[Any], wanted: dict[str, list[int | None]]) -> None:
@@ -151,13 +176,13 @@ def _check_outputs(outputs: Sequence[Any], wanted: dict[str, list[int | None]]) 
             raise GraphError(f"it has an output {_quoted(output.name)} too many")
         name = output.name.decode()
         across = "features" if name == "features" else "labels"
-        _check_declared(output, wanted[name], ("batch", across, "rows", "columns"), free=False)
+        _check_declared(output, wanted[name], ("batch", across, "rows", "columns"))
 
 
-def _check_declared(value: Any, wanted: Sequence[int | None], names: Sequence[str], free: bool) -> None:
-    """Type and dimensions as stated. free: what `wanted` leaves open must not be fixed; else only the batch."""
+def _check_declared(value: Any, wanted: Sequence[int | None], names: Sequence[str]) -> None:
+    """Type and dimensions as stated. The batch must not be fixed."""
     name, tensor = _quoted(value.name), value.type.tensor_type
-    if tensor.elem_type != _FLOAT:
+    if tensor.elem_type != FLOAT:
         raise GraphError(f"{name} is {_TYPES[tensor.elem_type][0]}, not float32")
     if not tensor.HasField("shape"):
         raise GraphError(f"{name} has no stated number of dimensions (dynamic rank)")
@@ -167,23 +192,25 @@ def _check_declared(value: Any, wanted: Sequence[int | None], names: Sequence[st
         fixed = dim.HasField("dim_value")
         if fixed and dim.HasField("dim_param"):
             raise GraphError(f"{name} states its {what} twice")
-        if size is None and fixed and (free or position == 0):
+        if position == 0 and fixed:
             raise GraphError(f"{name} has a fixed {what} of {dim.dim_value}, which must be left open")
         if size is not None and (not fixed or dim.dim_value != size):
             found = dim.dim_value if fixed else "an open number of"
             raise GraphError(f"{name} has {found} {what}, and the bundle has {size}")
 
 
-def _check_made(output: Any, made: dict[bytes, Value], wanted: Sequence[int | None]) -> None:
+def _check_made(output: Any, made: Mapping[bytes, Value], wanted: Sequence[int | None], batch: int) -> None:
     """What the operators make is what the output states."""
     name = _quoted(output.name)
     if output.name not in made:
         raise GraphError(f"no operator makes the output {name}")
-    shape = made[output.name].shape
+    shape, kind = made[output.name].shape, made[output.name].kind
+    if kind != FLOAT:
+        raise GraphError(f"{name} comes out as {_TYPES[kind][0]}, not float32")
     stated = [d.dim_value if d.HasField("dim_value") else None for d in output.type.tensor_type.shape.dim]
-    sizes = [BATCH, *(a or b for a, b in zip(wanted[1:], stated[1:], strict=True))]
+    sizes = [batch, *(a or b for a, b in zip(wanted[1:], stated[1:], strict=True))]
     if len(shape) != len(sizes) or any(size not in (None, got) for size, got in zip(sizes, shape, strict=True)):
-        raise GraphError(f"{name} comes out as {list(shape)} for {BATCH} images, not as it states")
+        raise GraphError(f"{name} comes out as {list(shape)} for {batch:,} images, not as it states")
 
 
 def _weights(tensors: Iterable[Tensor], types: Iterable[int]) -> dict[bytes, Value]:
@@ -209,18 +236,20 @@ def _weight(name: bytes, tensor: Tensor, types: Iterable[int]) -> Value:
     if message.data_location or message.HasField("segment"):
         raise GraphError(f"the weight {_quoted(name)} lies in parts")
     _check_type(name, message.data_type, types)
+    if len(message.dims) > MAX_RANK:
+        raise GraphError(f"the weight {_quoted(name)} has more than {MAX_RANK} dimensions")
     shape = tuple(message.dims)
     if min(shape, default=1) < 1:
-        raise GraphError(f"the weight {_quoted(name)} has the shape {list(shape)[:8]}")
+        raise GraphError(f"the weight {_quoted(name)} has the shape {list(shape)}")
     array = _array(name, tensor)
     if array.size != math.prod(shape):
-        raise GraphError(f"the weight {_quoted(name)} has {array.size:,} values, and its shape is {list(shape)[:8]}")
-    if message.data_type == _FLOAT and not _is_finite(array):
+        raise GraphError(f"the weight {_quoted(name)} has {array.size:,} values, and its shape is {list(shape)}")
+    if message.data_type == FLOAT and not _is_finite(array):
         raise GraphError(f"the weight {_quoted(name)} holds values that are not finite")
-    if message.data_type == _BOOL and not np.isin(array, (0, 1)).all():
+    if message.data_type == BOOL and not np.isin(array, (0, 1)).all():
         raise GraphError(f"the weight {_quoted(name)} is bool and holds other values than 0 and 1")
-    whole = message.data_type == _INT64 and array.size <= MAX_NUMBERS
-    return Value(shape, array.astype(np.int64).reshape(shape) if whole else None)
+    whole = message.data_type == INT64 and array.size <= MAX_PLACES
+    return Value(shape, array.astype(np.int64).reshape(shape) if whole else None, message.data_type)
 
 
 def _array(name: bytes, tensor: Tensor) -> NDArray[Any]:
@@ -243,29 +272,81 @@ def _is_finite(values: NDArray[Any]) -> bool:
     return all(np.isfinite(values[at : at + step]).all() for at in range(0, len(values), step))
 
 
-def _follow(nodes: Iterable[Any], values: dict[bytes, Value], types: Iterable[int]) -> dict[bytes, Value]:
-    """Every operator's result, in order. An operator uses only what stands before it, so that there are no circles."""
-    values = {**values}
-    made: dict[bytes, Value] = {}
+class _Operator(NamedTuple):
+    name: str
+    inputs: list[bytes]
+    outputs: list[bytes]
+    attributes: dict[str, Any]
+    where: str
+
+
+def _operators(nodes: Iterable[Any], weights: Iterable[bytes], types: Iterable[int]) -> list[_Operator]:
+    """In order. An operator uses only what stands before it, so that there are no circles."""
+    there = {INPUT.encode(), *weights}
+    found = []
     for node in nodes:
         _check_operator(node, types)
         operator = node.op_type.decode()
         where = f"the operator {operator} that makes {_quoted(node.output[0])}"
         for name in node.input:
-            if name and name not in values:
+            if name and name not in there:
                 raise GraphError(f"{where} uses {_quoted(name)} before it is made")
+        for name in node.output:
+            if name in there:
+                raise GraphError(f"{_quoted(name)} is made twice")
+            there.add(name)
         try:
             attributes = _attributes(node, types)
-            found = results(operator, [values[name] if name else None for name in node.input], attributes)
         except GraphError as wrong:
             raise GraphError(f"{where}: {wrong}") from None
-        if len(found) != len(node.output):
-            raise GraphError(f"{where} has {len(node.output)} results, not {len(found)}")
-        for output, value in zip(node.output, found, strict=True):
-            if output in values:
-                raise GraphError(f"{_quoted(output)} is made twice")
-            values[output] = made[output] = value
+        found.append(_Operator(operator, list(node.input), list(node.output), attributes, where))
+    return found
+
+
+def _follow(operators: Iterable[_Operator], weights: Mapping[bytes, Value], images: Value) -> dict[bytes, Value]:
+    """Every operator's results."""
+    values = {**weights, INPUT.encode(): images}
+    made: dict[bytes, Value] = {}
+    for operator in operators:
+        inputs = [values[name] if name else None for name in operator.inputs]
+        try:
+            found = results_of(operator.name, inputs, operator.attributes, len(operator.outputs))
+        except GraphError as wrong:
+            raise GraphError(f"{operator.where}: {wrong}") from None
+        results = dict(zip(operator.outputs, found, strict=True))
+        values.update(results)
+        made.update(results)
     return made
+
+
+def _check_spent(operators: Sequence[_Operator], weights: Iterable[bytes], made: Mapping[bytes, Value]) -> None:
+    """Memory and work. What does not hang on the image is kept: a runtime makes it once, while it loads the graph."""
+    sizes = {name: math.prod(value.shape) for name, value in made.items()}
+    last = {name: place for place, operator in enumerate(operators) for name in operator.inputs}
+    kept = {b"", *weights}
+    live = work = 0
+    for place, operator in enumerate(operators):
+        used, results = {*operator.inputs} & sizes.keys(), operator.outputs
+        if kept.issuperset(operator.inputs):
+            kept.update(results)
+        live += sum(sizes[name] for name in results)
+        work += sum(sizes[name] + made[name].work for name in results) + sum(sizes[name] for name in used)
+        if live > MAX_LIVE:
+            raise GraphError(f"{operator.where}: more than {MAX_LIVE:,} elements are needed at once")
+        if work > MAX_WORK:
+            raise GraphError(f"{operator.where}: more than {MAX_WORK:,} multiplications and elements for an image")
+        live -= sum(sizes[name] for name in used if last[name] == place and name not in kept)
+    # a result that nobody uses stays counted
+
+
+def _check_proportion(one: Mapping[bytes, Value], many: Mapping[bytes, Value], batch: int) -> None:
+    """one, many: the results for one image and for `batch` images. The batch stands in one dimension at most."""
+    for name, value in one.items():
+        pairs = list(zip(value.shape, many[name].shape, strict=True))
+        grown = [after for before, after in pairs if after != before]
+        sizes_follow = len(grown) < 2 and all(after in (before, before * batch) for before, after in pairs)
+        if not sizes_follow or many[name].work > value.work * batch:
+            raise GraphError(f"the size or work of {_quoted(name)} does not follow the number of images")
 
 
 def _check_operator(node: Any, types: Iterable[int]) -> None:
@@ -282,7 +363,7 @@ def _check_operator(node: Any, types: Iterable[int]) -> None:
 
 def _attributes(node: Any, types: Iterable[int]) -> dict[str, Any]:
     """Attributes by name: whole or finite numbers, text, or the Value of a constant."""
-    allowed, _ = OPERATORS[node.op_type.decode()]
+    allowed = OPERATORS[node.op_type.decode()][0]
     found: dict[str, Any] = {}
     for attribute in node.attribute:
         name = attribute.name.decode("utf-8", "replace")

@@ -45,9 +45,14 @@ class Encoded(NamedTuple):
 class Runtime(Protocol):
     """A loaded network."""
 
-    name: RuntimeName
-    device: Device
-    precision: Precision
+    @property
+    def name(self) -> RuntimeName: ...
+
+    @property
+    def device(self) -> Device: ...
+
+    @property
+    def precision(self) -> Precision: ...
 
     def encode(self, images: NDArray[np.float32], maps: bool) -> Encoded:
         """images [N, C, H, W], preprocessed -> features and, where asked for, maps. Raises Refusal(RESOURCE_MEMORY)."""

@@ -1,88 +1,215 @@
-"""The client through which Slicer's panel and the command line reach inference.
+"""The client through which Slicer's panel reaches inference, which runs in a process of its own.
 
-For now the engine runs in the caller's process. Only plain data crosses this interface (voxels and a folder in,
-stage names with fractions and a Classification out, a Refusal when it must not go on), so that a worker process can
-take the engine's place without a change on the caller's side.
+Only plain data crosses: a case and a bundle's folder out, stages with fractions and a Classification or a Refusal back.
+`Client.start` gives a Run that a timer polls; nothing blocks. `Client.classify` waits, for scripts and tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import Refusal
+from . import parcels, protocol
+from .process import WorkerProcess
 
 if TYPE_CHECKING:
-    from ..engine.classifier import Classifier, EvidenceWish
     from ..engine.result import Classification
-    from ..engine.runtimes import Device, Precision
     from ..engine.volume import Case, Volume
 
 Progress = Callable[[str, float], None]
 """Called with the stage and its fraction done, 0..1; raising `Refusal("CANCELLED")` in it ends the run."""
 
+GRACE_S = 0.8
+"""What a worker has to heed a cancel before it is ended."""
+
+SILENCE_S = 30.0
+"""A worker that works says so every second; one that has said nothing for so long is taken for hung."""
+
+START_S = 120.0
+"""The same until its first word: a cold disk and a virus scanner take their time."""
+
+POLL_S = 0.02
+
 
 class Client:
-    """Classifies cases; keeps the last bundle warm, so that a second volume does not wait for loading.
+    """Starts the worker at the first run, keeps it with the bundle that it has loaded, starts another when it died.
 
-    A bundle is loaded (and its hashes checked) again when its manifest has changed on disk.
+    command: the Python that the worker runs on: PythonSlicer in Slicer, this interpreter elsewhere.
     """
 
-    def __init__(self) -> None:
-        self._warm: tuple[tuple[object, ...], Classifier] | None = None
+    def __init__(self, command: Sequence[str] = (sys.executable,)) -> None:
+        self._command = tuple(command)
+        self._worker: WorkerProcess | None = None
+        self._run: Run | None = None
+        self._runs = 0
+
+    def start(self, case: Case | Volume, bundle: Path, **settings: Any) -> Run:
+        """Begin the classification of a case (or of the one volume of a case) by a bundle.
+
+        Voxels are read in a thread until the run's stage is no longer 'hand over': they must not change until then.
+        settings: as Session.classify takes them. Raises Refusal: the worker cannot be started. RuntimeError where the
+        run before has not ended.
+        """
+        if self._run and not self._run.ended:
+            raise RuntimeError("a run is under way: end it first")
+        if self._worker is None or self._worker.ended:
+            self.close()
+            self._worker = WorkerProcess(self._command)
+        self._runs += 1
+        self._run = Run(self._worker, self._runs, case, bundle, settings)
+        return self._run
 
     def classify(
-        self,
-        case: Case | Volume,
-        bundle: Path,
-        device: Device = "auto",
-        precision: Precision = "float32",
-        batch: int = 16,
-        runtime: str = "auto",
-        threads: int | None = None,
-        evidence: EvidenceWish = "network",
-        progress: Progress | None = None,
+        self, case: Case | Volume, bundle: Path, progress: Progress | None = None, **settings: Any
     ) -> Classification:
-        """The classification of a case (or of the one volume of a case) by a bundle.
-
-        batch: slices at a time; runtime: 'auto' or a name of runtimes.RUNTIMES; threads: of the CPU, all if not given.
-        Raises Refusal: bundle or input refused, library or memory missing, cancelled.
-        """
-        return self._classifier(bundle, device, precision, batch, runtime, threads).classify(case, progress, evidence)
+        """`start`, and wait. What progress raises ends the run and is raised again. Raises the refusals of the run."""
+        run = self.start(case, bundle, **settings)
+        try:
+            while not run.poll():
+                if progress:
+                    progress(run.stage, run.fraction)
+                time.sleep(POLL_S)
+        except BaseException:
+            run.cancel()
+            while not run.poll():
+                time.sleep(POLL_S)
+            raise
+        return run.result()
 
     def close(self) -> None:
-        """Let go of the bundle and the memory that it holds. The next `classify` loads it again."""
-        self._warm = None
-
-    def _classifier(self, bundle: Path, *settings: Any) -> Classifier:
-        key = (bundle.resolve(), _stamp(bundle), *settings)
-        if self._warm is None or self._warm[0] != key:
-            self._warm = None  # two bundles never stand in memory together
-            self._warm = (key, _load(bundle, *settings))
-        return self._warm[1]
+        """End the worker; the next run starts another."""
+        if self._worker:
+            self._worker.kill()
+        self._worker = None
 
 
-def _load(bundle: Path, *settings: Any) -> Classifier:
-    """A loaded, self-tested bundle. Slicer does not ship every library that this needs."""
-    try:
-        from ..engine import bundle as bundles
-        from ..engine.classifier import Classifier
+class Run:
+    """One classification under way in the worker.
 
-        return Classifier(bundles.load(bundle), *settings)
-    except ModuleNotFoundError as missing:
-        raise Refusal(
-            "RESOURCE_MISSING_LIBRARY",
-            library=missing.name,
-            purpose="classification",
-            command=f"pip install {missing.name}",
-        ) from missing
+    stage: 'hand over', 'start', 'read', 'load', 'prepare', 'classify'; fraction: of the stage, 0..1; seconds_left: of
+    the stage, None as long as nothing can be said.
+    """
 
+    def __init__(
+        self, worker: WorkerProcess, number: int, case: Case | Volume, bundle: Path, settings: dict[str, Any]
+    ) -> None:
+        self.stage, self.fraction = "hand over", 0.0
+        self.ended = False
+        self._worker, self._number = worker, number
+        self._answer: Classification | Refusal | None = None
+        self._began = self._heard = time.monotonic()
+        self._cancelled_at: float | None = None
+        self._handing_over = threading.Thread(
+            target=self._hand_over, args=(case, bundle, settings), name="medimg-hand-over", daemon=True
+        )
+        self._handing_over.start()
 
-def _stamp(bundle: Path) -> tuple[int, int] | None:
-    """What changes when a bundle is replaced; None where there is none (loading it says so)."""
-    try:
-        status = (bundle / "manifest.json").stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
+    @property
+    def seconds_left(self) -> float | None:
+        if self.fraction <= 0 or self.ended:
+            return None
+        return (time.monotonic() - self._began) * (1 - self.fraction) / self.fraction
+
+    def poll(self) -> bool:
+        """Take in what the worker has said. True once the run has ended: `result` then tells how."""
+        while not self.ended and not self._worker.messages.empty():
+            self._hear(self._worker.messages.get())
+        if not self.ended:
+            self._watch()
+        return self.ended
+
+    def cancel(self) -> None:
+        """Ask the worker to stop. One that does not within a second is ended. The run ends as cancelled."""
+        if not self.ended and self._cancelled_at is None:
+            self._cancelled_at = time.monotonic()
+            self._worker.send("cancel", self._number)
+
+    def result(self) -> Classification:
+        """The answer of a run that has ended. Raises its Refusal."""
+        assert self._answer is not None, "the run has not ended"
+        if isinstance(self._answer, Refusal):
+            raise self._answer
+        return self._answer
+
+    def _hand_over(self, case: Case | Volume, bundle: Path, settings: dict[str, Any]) -> None:
+        """In a thread: write the case, then tell the worker. What goes wrong is put among the worker's messages."""
+        folder = self._worker.folder
+        try:
+            described = parcels.put_case(folder, self._number, case)
+            arguments = {"case": described, "bundle": str(bundle), "settings": settings}
+            if self._cancelled_at is None:
+                self._worker.send("run", self._number, verb="classify", arguments=arguments)
+            message = {"kind": "handed over", "id": self._number}
+        except OSError as failed:
+            facts = {"path": str(folder), "reason": failed.strerror or str(failed)}
+            message = {"kind": "refused", "id": self._number, "code": "RESOURCE_TEMPORARY_FOLDER", "facts": facts}
+        except Exception as failed:
+            message = {"kind": "failed", "id": self._number, "reason": f"{type(failed).__name__}: {failed}"}
+        self._worker.messages.put(message)
+        if self.ended:
+            self._forget_case()
+
+    def _hear(self, message: protocol.Message) -> None:
+        self._heard = time.monotonic()
+        kind = message["kind"]
+        if kind == "ended":
+            reason = message["reason"] or self._worker.last_words()
+            self._end_worker(Refusal("RESOURCE_WORKER_DIED", reason=reason))
+        elif kind == "handed over":
+            self._enter("start" if self.stage == "hand over" else self.stage)
+        elif message["id"] != self._number:
+            pass  # hello; the last words of a run before
+        elif kind == "progress":
+            self._enter(message["stage"], message["fraction"])
+        elif kind == "result":
+            self._take_result(message["file"])
+        elif kind == "refused":
+            self._refuse(message["code"], message["facts"])
+        elif kind == "failed":
+            self._end(Refusal("RESOURCE_WORKER_FAILED", reason=message["reason"]))
+
+    def _enter(self, stage: str, fraction: float = 0.0) -> None:
+        if stage != self.stage:
+            self._began = time.monotonic()
+        self.stage, self.fraction = stage, fraction
+
+    def _take_result(self, described: dict[str, Any]) -> None:
+        try:
+            answer: Classification | Refusal = parcels.take_result(self._worker.folder, described)
+        except protocol.ProtocolError as wrong:
+            answer = Refusal("RESOURCE_WORKER_FAILED", reason=wrong)
+        self._worker.send("released", self._number, file=described)
+        self._end(answer)
+
+    def _refuse(self, code: str, facts: dict[str, Any]) -> None:
+        try:
+            self._end(Refusal(code, **facts))
+        except (KeyError, ValueError):  # a worker of another version
+            self._end(Refusal("RESOURCE_WORKER_FAILED", reason=f"{code} {facts}"))
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        if self._cancelled_at is not None and now - self._cancelled_at > GRACE_S:
+            self._end_worker(Refusal("CANCELLED"))
+        elif now - self._heard > (SILENCE_S if self._worker.pid else START_S):
+            self._end_worker(Refusal("RESOURCE_WORKER_SILENT", seconds=round(now - self._heard)))
+
+    def _end_worker(self, answer: Refusal) -> None:
+        self._worker.kill()
+        self._end(answer)
+
+    def _end(self, answer: Classification | Refusal) -> None:
+        self.ended = True
+        self._answer = Refusal("CANCELLED") if self._cancelled_at is not None else answer
+        self._forget_case()
+
+    def _forget_case(self) -> None:
+        for file in self._worker.folder.glob(f"case{self._number}*"):
+            with suppress(OSError):
+                file.unlink()

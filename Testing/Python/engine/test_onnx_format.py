@@ -80,6 +80,14 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: HEAD + field(7, field(5, b"\x08\x01" * 10_000_000)),
         "more than 100,000 parts",
     ),
+    "weights of junk, none of which is much": (
+        lambda: HEAD + field(7, field(5, b"\x10\x01" * 99_000) * 30),
+        "more than 100,000 parts",
+    ),
+    "junk of many bytes": (
+        lambda: HEAD + field(7, field(5, field(12, bytes(300_000))) * 1_000),
+        "without its weights has more than",
+    ),
     "a weight without data whose size overflows": (
         lambda: HEAD + field(7, field(5, dims_of_weight(1 << 40, 1 << 40))),
         "it has 0 inputs",
@@ -105,7 +113,7 @@ def test_hostile_bytes_are_refused_quickly(title: str) -> None:
     before = time.perf_counter()
     with pytest.raises(GraphError, match=reason):
         check(content)
-    assert time.perf_counter() - before < 2
+    assert time.perf_counter() - before < 1
 
 
 def test_a_file_beyond_the_cap_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

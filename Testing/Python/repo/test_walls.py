@@ -72,7 +72,7 @@ ENGINE_FLOORS = (
         *("resize", "preprocess", "quality", "networks", "torch_networks", "heads"),
     },
     {
-        *("runtimes", "processor", "torch_runtime", "onnx_runtime", "openvino_runtime", "runtime_choice"),
+        *("runtimes", "processor", "torch_runtime", "onnx_runtime", "openvino_runtime", "runtime_choice", "frugal"),
         *("onnx_format", "onnx_operators", "onnx_graph"),
         *("bundle_files", "bundle", "evidence", "occlusion", "trust", "selftest"),
     },

@@ -17,7 +17,7 @@ from medimg_training.cache import PreparedSet
 from medimg_training.fit import fit
 from medimg_training.onnx_form import OnnxForm, Roles, Trained
 from medimg_training.recipe import Recipe
-from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Resize, ZScore
+from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Pad, Resize, ZScore
 from MedImgClassifierLib.engine.runtimes import Encoded, RuntimeUnusable
 
 CLASSES = ("low", "middle", "high")
@@ -246,6 +246,12 @@ def test_too_few_images_to_check_on_give_no_form(make_again: Callable[..., OnnxF
     assert form.graph is None and form.int8 is None and form.parity == ()
     assert form.notes == ("No ONNX form: 199 images to check it on, 200 are needed.",)
     assert "not measured: 99 held-out images, 200 are needed" in {row.reason for row in form.agreement}
+
+
+def test_images_of_any_size_give_no_form(trained: Trained, roles: Roles, selftest_inputs: np.ndarray) -> None:
+    free = replace(trained, spec=replace(trained.spec, geometry=(Pad(SIZE, SIZE),)))
+    form = onnx_form.make(free, roles, selftest_inputs)
+    assert form.graph is None and form.int8 is None and "fixes none" in form.notes[0]
 
 
 def test_without_held_out_groups_only_float32_is_offered(make_again: Callable[..., OnnxForm], roles: Roles) -> None:

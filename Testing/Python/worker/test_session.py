@@ -1,4 +1,4 @@
-"""The client keeps one bundle warm, notices when it was replaced, and refuses in one line when a library is missing."""
+"""A session keeps one bundle warm, notices when it was replaced, and refuses in one line when a library is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from MedImgClassifierLib.engine import bundle as bundles
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.volume import Volume
-from MedImgClassifierLib.worker.client import Client
+from MedImgClassifierLib.worker.session import Session
 
 
 @pytest.fixture
@@ -37,29 +37,29 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_classifies_a_lone_volume(spot_bundle: Path, volume: Volume) -> None:
-    assert len(Client().classify(volume, spot_bundle, device="cpu").slices) == 3
+    assert len(Session().classify(volume, spot_bundle, device="cpu").slices) == 3
 
 
 def test_bundle_stays_warm(spot_bundle: Path, volume: Volume, loads: list[Path]) -> None:
-    client = Client()
+    session = Session()
     for _ in range(2):
-        client.classify(volume, spot_bundle, device="cpu")
+        session.classify(volume, spot_bundle, device="cpu")
     assert len(loads) == 1
 
 
 def test_replaced_bundle_is_loaded_again(spot_bundle: Path, volume: Volume, loads: list[Path]) -> None:
-    client = Client()
-    client.classify(volume, spot_bundle, device="cpu")
+    session = Session()
+    session.classify(volume, spot_bundle, device="cpu")
     os.utime(spot_bundle / "manifest.json", (1, 1))
-    client.classify(volume, spot_bundle, device="cpu")
+    session.classify(volume, spot_bundle, device="cpu")
     assert len(loads) == 2
 
 
-def test_closed_client_loads_again_when_asked(spot_bundle: Path, volume: Volume, loads: list[Path]) -> None:
-    client = Client()
-    client.classify(volume, spot_bundle, device="cpu")
-    client.close()
-    client.classify(volume, spot_bundle, device="cpu")
+def test_closed_session_loads_again_when_asked(spot_bundle: Path, volume: Volume, loads: list[Path]) -> None:
+    session = Session()
+    session.classify(volume, spot_bundle, device="cpu")
+    session.close()
+    session.classify(volume, spot_bundle, device="cpu")
     assert len(loads) == 2
 
 
@@ -68,7 +68,7 @@ def test_progress_can_cancel(spot_bundle: Path, volume: Volume) -> None:
         raise Refusal("CANCELLED")
 
     with pytest.raises(Refusal) as refused:
-        Client().classify(volume, spot_bundle, device="cpu", progress=cancel)
+        Session().classify(volume, spot_bundle, device="cpu", progress=cancel)
     assert refused.value.code == "CANCELLED"
 
 
@@ -80,12 +80,12 @@ def test_missing_library_is_named(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(Refusal) as refused:
-        Client().classify(volume, spot_bundle, device="cpu")
+        Session().classify(volume, spot_bundle, device="cpu")
     assert refused.value.code == "RESOURCE_MISSING_LIBRARY"
     assert library in refused.value.message()
 
 
 def test_missing_bundle_is_refused(tmp_path: Path, volume: Volume) -> None:
     with pytest.raises(Refusal) as refused:
-        Client().classify(volume, tmp_path / "absent")
+        Session().classify(volume, tmp_path / "absent")
     assert refused.value.code == "BUNDLE_NOT_FOUND"

@@ -1,0 +1,122 @@
+"""What the worker process does with the messages that come: one run after the other, with progress and cancel."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from .. import __version__
+from ..engine.errors import Refusal
+from . import parcels, protocol
+from .session import Session
+
+HEARTBEAT_S = 1.0
+PROGRESS_S = 0.05  # between two messages of progress
+
+VERBS = ("classify",)
+
+
+class Service:
+    """Reads messages in a thread of its own, so that a cancel and the end of the face are seen while a run goes on."""
+
+    def __init__(self, stdin: IO[bytes], messages: IO[bytes], folder: Path) -> None:
+        self._stdin, self._messages, self._folder = stdin, messages, folder
+        self._session = Session()
+        self._runs: queue.SimpleQueue[protocol.Message] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+        self._running = 0  # id of the run under way; 0: none
+        self._sending = threading.Lock()
+
+    def run(self) -> None:
+        """Serve until stdin ends; never returns."""
+        self._send("hello", version=__version__, verbs=list(VERBS), pid=os.getpid())
+        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._beat, daemon=True).start()
+        while True:
+            message = self._runs.get()
+            self._running = message["id"]
+            self._answer(message)
+            self._running = 0
+
+    def _answer(self, message: protocol.Message) -> None:
+        run = message["id"]
+        try:
+            if message["verb"] not in VERBS:
+                raise protocol.ProtocolError(f"unknown verb {message['verb'][:40]!r}")
+            described = self._classify(run, message["arguments"])
+        except Refusal as refusal:
+            facts = {name: _plain(fact) for name, fact in refusal.facts.items()}
+            self._send("refused", run, code=refusal.code, facts=facts)
+        except MemoryError as full:
+            self._send("refused", run, code="RESOURCE_MEMORY", facts={"device": "cpu", "reason": str(full)})
+        except OSError as failed:
+            self._send("refused", run, code="RESOURCE_TEMPORARY_FOLDER", facts=_of_disk(self._folder, failed))
+        except Exception as failed:
+            traceback.print_exc()
+            self._send("failed", run, reason=f"{type(failed).__name__}: {failed}"[:500])
+        else:
+            self._send("result", run, file=described)
+
+    def _classify(self, run: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        stage, at = "", 0.0
+
+        def progress(now: str, fraction: float) -> None:
+            nonlocal stage, at
+            if run in self._cancelled:
+                raise Refusal("CANCELLED")
+            if now != stage or time.monotonic() - at > PROGRESS_S:
+                stage, at = now, time.monotonic()
+                self._send("progress", run, stage=now, fraction=float(fraction))
+
+        progress("read", 0.0)
+        case = parcels.take_case(self._folder, arguments["case"])
+        progress("load", 0.0)
+        settings = arguments["settings"]
+        result = self._session.classify(case, Path(arguments["bundle"]), progress=progress, **settings)
+        return parcels.put_result(self._folder, run, result)
+
+    def _listen(self) -> None:
+        try:
+            for line in protocol.lines(self._stdin):
+                message = protocol.decode(line, protocol.FROM_FACE)
+                if message["kind"] == "run":
+                    self._runs.put(message)
+                elif message["kind"] == "cancel":
+                    self._cancelled.add(message["id"])
+                else:
+                    parcels.delete(self._folder, message["file"])
+        except (protocol.ProtocolError, OSError) as broken:
+            print(f"worker: {broken}", file=sys.stderr, flush=True)
+        finally:  # the face has gone, or talks of something else
+            shutil.rmtree(self._folder, ignore_errors=True)
+            os._exit(0)
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(HEARTBEAT_S)
+            if self._running:
+                self._send("alive", self._running)
+
+    def _send(self, kind: str, run: int = 0, **fields: Any) -> None:
+        line = protocol.encode(kind, run, **fields)
+        try:
+            with self._sending:
+                self._messages.write(line)
+        except OSError:  # nobody reads any more
+            os._exit(0)
+
+
+def _of_disk(folder: Path, failed: OSError) -> dict[str, str]:
+    return {"path": str(folder), "reason": failed.strerror or str(failed)}
+
+
+def _plain(fact: object) -> object:
+    return fact if isinstance(fact, (str, int, float, bool)) else str(fact)
