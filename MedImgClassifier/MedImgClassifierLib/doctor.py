@@ -23,6 +23,8 @@ _LIBRARIES = (
     ("pydicom", "pydicom", "reading DICOM", ""),
     ("safetensors", "safetensors", "bundles", ""),
     ("jsonschema", "jsonschema", "bundles", ""),
+    ("threadpoolctl", "threadpoolctl", "classification", ""),
+    ("protobuf", "google.protobuf", "ONNX graphs", ""),
     ("matplotlib", "matplotlib", "overlay picture", ""),
     ("onnxruntime", "onnxruntime", "classification on the CPU", ""),
     ("openvino", "openvino", "faster classification on x86 CPUs", "openvino"),

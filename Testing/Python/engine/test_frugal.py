@@ -69,8 +69,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_answers_alike(
     if wanted.evidence is not None:
         assert result.evidence is not None
         np.testing.assert_allclose(result.evidence.maps, wanted.evidence.maps, rtol=1e-5, atol=1e-4)
-    (message,) = said(result)
-    assert message == "memory was short: 2 slices at a time on cuda" or message.startswith("memory was short: 1 ")
+    assert said(result) == ["memory was short: 2 slices at a time on cuda"]
     assert (result.provenance["device"], said(wanted)) == ("cuda", [])
     halved = len(gpu.sizes)
     made.classify(stack, evidence=evidence)

@@ -246,6 +246,27 @@ def test_a_worker_that_never_answers_is_ended(
     assert refused.code == "RESOURCE_WORKER_SILENT"
 
 
+def test_a_worker_that_is_busy_for_long_is_not_taken_for_hung(
+    fake: Callable[[str], Client], spot_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "SILENCE_S", 2.0)
+    library = Path(process.__file__).parents[2]
+    client = fake(f"""
+        sys.path.insert(0, {str(library)!r})
+        from pathlib import Path
+        from MedImgClassifierLib.engine.errors import Refusal
+        from MedImgClassifierLib.worker import service
+
+        def slow(*_, **__):
+            time.sleep(3.5)
+            raise Refusal("BUNDLE_UNSUPPORTED", path="x", reason="y")
+
+        service.Session.classify = slow
+        service.Service(sys.stdin.buffer, os.fdopen(os.dup(1), "wb", buffering=0), Path(sys.argv[1])).run()
+    """)
+    assert refusal(client.start(volume(), spot_bundle)).code == "BUNDLE_UNSUPPORTED"
+
+
 def test_a_worker_that_prints_100_mb_is_heard_all_the_same(fake: Callable[[str], Client], spot_bundle: Path) -> None:
     refused = protocol.encode("refused", 1, code="CANCELLED", facts={}).decode()
     client = fake(f"""
