@@ -161,10 +161,11 @@ class Run:
         if kind == "ended":
             reason = message["reason"] or self._worker.last_words()
             self._end_worker(Refusal("RESOURCE_WORKER_DIED", reason=reason))
-        elif kind == "handed over":
-            self._enter("start" if self.stage == "hand over" else self.stage)
         elif message["id"] != self._number:
             pass  # hello; the last words of a run before
+        elif kind == "handed over":
+            if self.stage == "hand over":
+                self._enter("start")
         elif kind == "progress":
             self._enter(message["stage"], message["fraction"])
         elif kind == "result":
@@ -197,6 +198,8 @@ class Run:
         now = time.monotonic()
         if self._cancelled_at is not None and now - self._cancelled_at > GRACE_S:
             self._end_worker(Refusal("CANCELLED"))
+        elif self._handing_over.is_alive():
+            self._heard = now  # a slow disk; the worker has nothing to say yet
         elif now - self._heard > (SILENCE_S if self._worker.pid else START_S):
             self._end_worker(Refusal("RESOURCE_WORKER_SILENT", seconds=round(now - self._heard)))
 

@@ -267,6 +267,36 @@ def test_a_worker_that_is_busy_for_long_is_not_taken_for_hung(
     assert refusal(client.start(volume(), spot_bundle)).code == "BUNDLE_UNSUPPORTED"
 
 
+def test_a_slow_disk_is_not_taken_for_a_hung_worker(
+    client: Client, spot_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.classify(volume(), spot_bundle, **SETTINGS)
+    monkeypatch.setattr(clients, "SILENCE_S", 1.5)
+    put = parcels.put_case
+
+    def slowly(*given: Any) -> dict[str, Any]:
+        time.sleep(2.5)
+        return put(*given)
+
+    monkeypatch.setattr(parcels, "put_case", slowly)
+    assert len(until(client.start(volume(), spot_bundle, **SETTINGS)).result().slices) == 3
+
+
+def test_a_run_cancelled_before_it_was_handed_over_leaves_nothing(
+    client: Client, spot_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.classify(volume(), spot_bundle, **SETTINGS)
+    put = parcels.put_case
+    with monkeypatch.context() as patch:
+        patch.setattr(parcels, "put_case", lambda *given: [time.sleep(1.5), put(*given)][1])
+        run = client.start(volume(), spot_bundle, **SETTINGS)
+        run.cancel()
+        assert refusal(run, 1.2).code == "CANCELLED"
+        run._handing_over.join(5)
+    assert not run._worker.folder.exists()
+    assert len(client.classify(volume(), spot_bundle, **SETTINGS).slices) == 3
+
+
 def test_a_worker_that_prints_100_mb_is_heard_all_the_same(fake: Callable[[str], Client], spot_bundle: Path) -> None:
     refused = protocol.encode("refused", 1, code="CANCELLED", facts={}).decode()
     client = fake(f"""
