@@ -30,16 +30,14 @@ def put(folder: Path, name: str, content: bytes | memoryview) -> dict[str, Any]:
     return {"at": name, "bytes": memoryview(content).nbytes, "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def take(folder: Path, described: Described) -> bytearray:
+def take(folder: Path, described: Described) -> bytes:
     """The content of a file that a message names. Raises ProtocolError where it is not what was sent."""
     path = _place(folder, described)
     try:
-        content = bytearray(path.stat().st_size)
-        with path.open("rb", buffering=0) as file:
-            complete = file.readinto(content) == len(content) == described.get("bytes")
+        content = path.read_bytes()
     except OSError as failed:
         raise ProtocolError(f"'{path.name}' cannot be read: {failed.strerror}") from None
-    if not complete or hashlib.sha256(content).hexdigest() != described.get("sha256"):
+    if len(content) != described.get("bytes") or hashlib.sha256(content).hexdigest() != described.get("sha256"):
         raise ProtocolError(f"'{path.name}' is not what was sent")
     return content
 
