@@ -393,6 +393,7 @@ class MedImgClassifierTest(ScriptedLoadableModuleTest):
         volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "ball")
         slicer.util.updateVolumeFromArray(volumeNode, voxels)
         result = logic.process(volumeNode, next(iter(bundles.values())))
+        self.addCleanup(logic.client.close)
         self.assertEqual(result.table.GetNumberOfRows(), 4)
         self.assertTrue(logic.classification(result.table).in_words())
         logic.removeResult(result.table)

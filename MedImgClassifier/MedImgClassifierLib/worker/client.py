@@ -142,7 +142,7 @@ class Run:
         folder = self._worker.folder
         try:
             described = parcels.put_case(folder, self._number, case)
-            arguments = {"case": described, "bundle": str(bundle), "settings": settings}
+            arguments = {"case": described, "bundle": str(bundle.absolute()), "settings": settings}
             if self._cancelled_at is None:
                 self._worker.send("run", self._number, verb="classify", arguments=arguments)
             message = {"kind": "handed over", "id": self._number}
@@ -191,7 +191,7 @@ class Run:
     def _refuse(self, code: str, facts: dict[str, Any]) -> None:
         try:
             self._end(Refusal(code, **facts))
-        except (KeyError, ValueError):  # a worker of another version
+        except (LookupError, ValueError, TypeError):  # a worker of another version
             self._end(Refusal("RESOURCE_WORKER_FAILED", reason=f"{code} {facts}"))
 
     def _watch(self) -> None:

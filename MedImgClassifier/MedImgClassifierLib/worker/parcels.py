@@ -75,7 +75,7 @@ def take_case(folder: Path, described: Described) -> Case | Volume:
             for name, volume in document["channels"].items()
         }
         return Case(channels, document["reference"], document["patient_key"])
-    except (KeyError, TypeError, ValueError) as wrong:
+    except (LookupError, TypeError, ValueError, AttributeError) as wrong:
         raise ProtocolError(f"not a case: {wrong}") from None
 
 
@@ -90,7 +90,7 @@ def take_result(folder: Path, described: Described) -> Classification:
 
     try:
         return Classification.from_json(json.loads(take(folder, described)))
-    except (KeyError, TypeError, ValueError) as wrong:
+    except (LookupError, TypeError, ValueError, AttributeError) as wrong:
         raise ProtocolError(f"not a result: {wrong}") from None
 
 

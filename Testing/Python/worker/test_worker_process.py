@@ -342,6 +342,31 @@ def test_a_worker_that_talks_otherwise_is_ended(fake: Callable[[str], Client], s
     assert client._worker is not None and gone(client._worker.pid)
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"labels": 3}', '{"format_version": 1, "labels": [{}]}'])
+def test_a_result_that_is_none_is_told(fake: Callable[[str], Client], spot_bundle: Path, content: str) -> None:
+    client = fake(f"""
+        import hashlib
+        sys.stdin.readline()
+        content = {content!r}.encode()
+        open(os.path.join(sys.argv[1], "result1.json"), "wb").write(content)
+        file = {{"at": "result1.json", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}}
+        print(json.dumps({{"protocol": 1, "id": 1, "kind": "result", "file": file}}), flush=True)
+        time.sleep(60)
+    """)
+    refused = refusal(client.start(volume(), spot_bundle))
+    assert refused.code == "RESOURCE_WORKER_FAILED" and "not a result" in refused.message()
+
+
+@pytest.mark.parametrize("code, facts", [("NEVER_HEARD_OF", {}), ("INPUT_EMPTY", {"code": 1}), ("BUNDLE_CHANGED", {})])
+def test_a_refusal_of_another_version_is_told(
+    fake: Callable[[str], Client], spot_bundle: Path, code: str, facts: dict[str, Any]
+) -> None:
+    said = protocol.encode("refused", 1, code=code, facts=facts).decode()
+    client = fake(f"sys.stdin.readline(); sys.stdout.write({said!r}); sys.stdout.flush(); time.sleep(60)")
+    refused = refusal(client.start(volume(), spot_bundle))
+    assert refused.code == "RESOURCE_WORKER_FAILED" and code in refused.message()
+
+
 @pytest.mark.parametrize("name", ["../result1.json", "/etc/passwd", "", ".", "a/b", "result1.json\0", 3, None])
 def test_a_file_outside_the_private_folder_is_refused(tmp_path: Path, name: object) -> None:
     (tmp_path / "in").mkdir()
