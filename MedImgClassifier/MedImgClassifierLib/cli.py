@@ -91,7 +91,7 @@ def _add_runtime(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="bfloat16 and int8 are faster, and refused where the bundle's agreement record does not offer them",
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="of the CPU; all if not given, and at most")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="of the CPU; all of them if not given")
 
 
 def _positive(text: str) -> int:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,9 @@ def _library(distribution: str, module: str, purpose: str, extra: str) -> str:
     try:
         return f"  ok       {distribution} {version(distribution)}"
     except PackageNotFoundError:
-        if importlib.util.find_spec(module) is not None:
-            return f"  ok       {distribution} (version unknown)"
+        with suppress(ModuleNotFoundError):  # of the package that a dotted name stands in
+            if importlib.util.find_spec(module) is not None:
+                return f"  ok       {distribution} (version unknown)"
     wanted = f"medimgclassifier[{extra}]" if extra else "medimgclassifier"
     return f"  missing  {distribution}: needed for {purpose}; pip install '{wanted}'"
 
