@@ -119,13 +119,7 @@ def parity_rows(network: str, form: OnnxForm) -> Iterator[str]:
 
 def agreement_rows(network: str, form: OnnxForm, accuracy: float) -> Iterator[str]:
     for row in form.agreement:
-        figures = (
-            "-" if row.same_class is None else f"{100 * row.same_class:.2f} %",
-            "-" if row.calibration_error_change is None else f"{row.calibration_error_change:+.4f}",
-            "-" if row.evidence_correlation is None else f"{row.evidence_correlation:.4f}",
-            row.reason or "yes",
-        )
-        yield f"| {network} | {accuracy:.3f} | {row.runtime} {row.precision} | {' | '.join(figures)} |"
+        yield f"| {network} | {accuracy:.3f} | {row.runtime} {row.precision} | {row.in_words()} |"
 
 
 def main() -> None:

@@ -141,6 +141,16 @@ class Agreement:
     def offered(self) -> bool:
         return not self.reason
 
+    def in_words(self) -> str:
+        """Cells of a table: same class, change of the calibration error, evidence ('-' where not measured), offered."""
+        figures = (
+            "-" if self.same_class is None else f"{100 * self.same_class:.2f} %",
+            "-" if self.calibration_error_change is None else f"{self.calibration_error_change:+.4f}",
+            "-" if self.evidence_correlation is None else f"{self.evidence_correlation:.4f}",
+            self.reason or "yes",
+        )
+        return " | ".join(figures)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"offered": self.offered}
 

@@ -263,10 +263,4 @@ def _parity_row(row: Parity) -> str:
 
 
 def _agreement_row(row: Agreement) -> str:
-    figures = (
-        "-" if row.same_class is None else f"{100 * row.same_class:.2f} %",
-        "-" if row.calibration_error_change is None else f"{row.calibration_error_change:+.4f}",
-        "-" if row.evidence_correlation is None else f"{row.evidence_correlation:.4f}",
-        row.reason or "yes",
-    )
-    return f"| {row.runtime} {row.precision} | {row.images} ({row.groups}) | {' | '.join(figures)} |"
+    return f"| {row.runtime} {row.precision} | {row.images} ({row.groups}) | {row.in_words()} |"

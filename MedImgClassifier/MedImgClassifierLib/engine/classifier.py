@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 from .. import __version__
 from . import occlusion, quality
 from .bundle import Bundle
-from .errors import Refusal
+from .errors import Refusal, first_line
 from .evidence import place
 from .frugal import FrugalRuntime
 from .preprocess import geometry, in_plane, intensity
@@ -218,7 +218,7 @@ def _encode(runtime: Runtime, images: NDArray[np.float32], maps: bool) -> Encode
     except (Refusal, MemoryError):
         raise
     except Exception as failed:  # runtimes have no common one; an image too small for the network, for example
-        reason = (str(failed).strip() or type(failed).__name__).split("\n")[0][:200]
+        reason = first_line(failed) or type(failed).__name__
         where = {"runtime": runtime.name, "device": runtime.device}
         raise Refusal("RESOURCE_RUNTIME_FAILED", **where, reason=reason) from failed
     return encoded

@@ -280,6 +280,11 @@ _CATALOGUE = {
 }  # fmt: skip
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's exception says, short enough for a Refusal; '' where it says nothing."""
+    return str(error).strip().split("\n")[0][:200]
+
+
 class Refusal(Exception):
     """A clear no: raised wherever the package cannot or must not go on.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import Refusal
+from .errors import Refusal, first_line
 from .processor import has_int8_dot_product
 from .runtimes import Device, Encoded, Precision, RuntimeName, RuntimeUnusable
 
@@ -60,7 +60,7 @@ class OnnxRuntime:
         except Exception as failed:  # its exceptions have no common ancestor
             if not re.search("allocate memory|bad_alloc|bad allocation|out of memory", str(failed)):
                 raise
-            raise Refusal("RESOURCE_MEMORY", device=self.device, reason=str(failed).split("\n")[0]) from None
+            raise Refusal("RESOURCE_MEMORY", device=self.device, reason=first_line(failed)) from None
         return Encoded(found[0], found[1] if len(found) > 1 else None)
 
 

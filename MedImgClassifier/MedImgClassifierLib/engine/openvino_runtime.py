@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import Refusal
+from .errors import Refusal, first_line
 from .processor import has_int8_dot_product
 from .runtimes import Device, Encoded, Precision, RuntimeName, RuntimeUnusable
 
@@ -44,7 +44,7 @@ class OpenVinoRuntime:
         except (RuntimeError, MemoryError) as full:
             if isinstance(full, RuntimeError) and "alloc" not in str(full):
                 raise
-            raise Refusal("RESOURCE_MEMORY", device=self.device, reason=str(full).split("\n")[0]) from None
+            raise Refusal("RESOURCE_MEMORY", device=self.device, reason=first_line(full)) from None
         spatial = self._outputs.get("class_maps") if maps else None
         class_maps = None if spatial is None else np.asarray(found[spatial])
         return Encoded(np.asarray(found[self._outputs["features"]]), class_maps)

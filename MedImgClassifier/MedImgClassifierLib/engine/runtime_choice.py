@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from . import selftest
 from .bundle import Bundle
-from .errors import Refusal
+from .errors import Refusal, first_line
 from .runtimes import COMPUTES_IN, EXTRA, LIBRARY, PRECISIONS, Device, Precision, Runtime, RuntimeName, RuntimeUnusable
 
 # In the order in which they are tried.
@@ -228,7 +228,7 @@ def _torch(bundle: Bundle, device: Device, precision: Precision, compiled: bool,
 
 
 def _line(error: BaseException) -> str:
-    first = str(error).strip().split("\n")[0][:200]
+    first = first_line(error)
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import Refusal
+from .errors import Refusal, first_line
 from .networks import build
 from .runtimes import Device, Encoded, Precision, RuntimeName
 
@@ -65,7 +65,7 @@ class TorchRuntime:
             # only CUDA has an exception of its own for this; the CPU and MPS allocators say it in words
             if isinstance(full, RuntimeError) and not re.search("out of memory|allocate memory", str(full)):
                 raise
-            raise Refusal("RESOURCE_MEMORY", device=self.device, reason=str(full).split("\n")[0]) from None
+            raise Refusal("RESOURCE_MEMORY", device=self.device, reason=first_line(full)) from None
 
 
 def choose_device(wanted: Device) -> Device:

@@ -85,6 +85,9 @@ def test_needles_of_pixels_are_refused_before_they_fill_the_memory() -> None:
     with pytest.raises(Refusal, match=r"0\.001") as refused:
         geometry([needles], InputSpec(IMAGE, (Pad(), Resize(64, 64)), ()))
     assert refused.value.code == "INPUT_GEOMETRY"
+    flat = Volume.from_matrix(np.zeros((1, 4096, 4096), np.uint8), np.diag([0.1, 1, 1, 1]))
+    with pytest.raises(Refusal, match=r"4096 x 40960|40960 x 4096"):  # neither side too long, but too many pixels
+        geometry([flat], InputSpec(IMAGE, (Pad(), Resize(64, 64)), ()))
     plate = Volume.from_matrix(np.zeros((1, 16, 16), np.int16), np.diag([0.1, 10, 1, 1]))
     assert geometry([plate], InputSpec(IMAGE, (Pad(), Resize(64, 64)), ())).images.shape == (1, 1, 64, 64)
 

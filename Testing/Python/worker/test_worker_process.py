@@ -104,6 +104,14 @@ def busy(run: Run) -> None:
         time.sleep(0.005)
 
 
+def said_hello(run: Run) -> int:
+    """Wait until the worker has said hello; its process."""
+    while not run._worker.pid:
+        assert not run.poll()
+        time.sleep(0.005)
+    return run._worker.pid
+
+
 def test_a_worker_answers_as_the_engine_in_this_process(client: Client, spot_bundle: Path) -> None:
     stack = maker.stack_with_spot("tilted")[0]
     seen: list[tuple[str, float]] = []
@@ -230,9 +238,7 @@ def test_a_worker_that_crashes_is_quoted(fake: Callable[[str], Client], spot_bun
 def test_a_worker_that_heeds_no_cancel_is_ended(fake: Callable[[str], Client], spot_bundle: Path) -> None:
     client = fake("time.sleep(60)")
     run = client.start(volume(), spot_bundle)
-    while not client._worker or not client._worker.pid:
-        assert not run.poll()
-    pid = client._worker.pid
+    pid = said_hello(run)
     run.cancel()
     assert refusal(run, 1.5).code == "CANCELLED"
     assert gone(pid)
@@ -454,38 +460,32 @@ sys.exit(subprocess.call([sys.executable, *sys.argv[1:]]))
 """
 
 
-@posix
-def test_a_worker_behind_a_launcher_is_ended_with_it(
-    fake: Callable[[str], Client], spot_bundle: Path, tmp_path: Path
-) -> None:
-    """As PythonSlicer is: what was started is not what works. The one that works reads no stdin."""
+@pytest.fixture
+def launched(fake: Callable[[str], Client], spot_bundle: Path, tmp_path: Path) -> Client:
+    """A client as in Slicer, where a launcher is started whose child works. This child reads no stdin."""
     (tmp_path / "launcher.py").write_text(LAUNCHER)
     client = fake("time.sleep(60)")
     client._command = (sys.executable, str(tmp_path / "launcher.py"))
-    run = client.start(volume(), spot_bundle)
-    while not client._worker or not client._worker.pid:
-        assert not run.poll()
-    assert client._worker.pid != client._worker._process.pid
-    worker = client._worker
-    client.close()
+    said_hello(client.start(volume(), spot_bundle))
+    return client
+
+
+@posix
+def test_a_worker_behind_a_launcher_is_ended_with_it(launched: Client) -> None:
+    worker = launched._worker
+    assert worker is not None and worker.pid != worker._process.pid
+    launched.close()
     assert gone(worker.pid)
 
 
 @posix
-def test_a_worker_whose_launcher_was_killed_is_ended(
-    fake: Callable[[str], Client], spot_bundle: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "launcher.py").write_text(LAUNCHER)
-    client = fake("time.sleep(60)")
-    client._command = (sys.executable, str(tmp_path / "launcher.py"))
-    run = client.start(volume(), spot_bundle)
-    while not client._worker or not client._worker.pid:
-        assert not run.poll()
-    worker = client._worker
+def test_a_worker_whose_launcher_was_killed_is_ended(launched: Client) -> None:
+    worker = launched._worker
+    assert worker is not None
     os.kill(worker._process.pid, signal.SIGKILL)
     worker._process.wait(5)
     assert alive(worker.pid)
-    client.close()
+    launched.close()
     assert gone(worker.pid)
 
 
