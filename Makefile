@@ -1,7 +1,7 @@
 # make run, make test: all that is needed is Python 3.11 or newer and make. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-full test-light bench model clean
+.PHONY: help run test test-full test-light bench model translations clean
 
 VENV ?= .venv
 LIGHT ?= $(VENV)-light
@@ -65,7 +65,7 @@ test: test-light test-full ## everything: without torch first, then with all run
 
 test-light: $(LIGHT)/test.stamp ## the tests of engine, command line, scene and panel where torch is not installed
 	@$(LIGHT)/bin/python -c 'import importlib.util as u; assert u.find_spec("torch") is None, "torch is in $(LIGHT)"'
-	$(LIGHT)/bin/python -m pytest -q $(addprefix Testing/Python/,engine cli worker slicer panel)
+	$(LIGHT)/bin/python -m pytest -q $(addprefix Testing/Python/,engine presenter cli worker slicer panel)
 
 test-full: $(VENV)/test.stamp ## ruff, mypy --strict, all tests
 	$(BIN)/ruff check .
@@ -78,6 +78,9 @@ bench: $(VENV)/bench.stamp ## timings as ratios against the usual ways, with the
 
 model: $(VENV)/test.stamp ## train the shipped bundle again from the archives in DATA and write its figures
 	$(BIN)/python -m medimg_training.body_region release --archives "$(DATA)"
+
+translations: $(LIGHT)/test.stamp ## bring the translations up to date with the texts; lists what is to be translated
+	@$(LIGHT)/bin/python Testing/update_translations.py
 
 clean: ## remove the environment, caches, out/ and build/ (with what `make model` goes on from)
 	rm -rf .venv .venv-light out build dist .mypy_cache .pytest_cache .ruff_cache

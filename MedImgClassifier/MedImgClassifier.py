@@ -4,7 +4,7 @@ Thin by design. The engine answers in a process of its own (through worker/clien
 the answer, and this file connects both to the panel. Opening the panel imports nothing that Slicer does not ship.
 """
 
-import json
+import importlib
 import logging
 import shutil
 import sys
@@ -24,7 +24,10 @@ from slicer.util import VTKObservationMixin
 
 class MedImgClassifier(ScriptedLoadableModule):
     def __init__(self, parent):
+        from MedImgClassifierLib import translation
+
         ScriptedLoadableModule.__init__(self, parent)
+        translation.loadTranslations(self.resourcePath(""))
         self.parent.title = _("Medical Image Classifier")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Informatics")]
         self.parent.dependencies = []
@@ -35,6 +38,20 @@ class MedImgClassifier(ScriptedLoadableModule):
         )
         self.parent.acknowledgementText = _("Each model names its training data and their licenses in its model card.")
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", watchLoadedScenes)
+
+
+def watchLoadedScenes():
+    """Texts in the slice views are not saved with a scene: make the panel, which writes them, when results come in."""
+    slicer.mrmlScene.AddObserver(slicer.mrmlScene.EndImportEvent, onSceneImported)
+
+
+def onSceneImported(caller, event):
+    from MedImgClassifierLib.scene import nodes, result_nodes
+
+    tables = nodes.nodesOfClass(caller, "vtkMRMLTableNode")
+    if any(table.GetAttribute(nodes.ROLE) == result_nodes.TABLE_KIND for table in tables) and slicer.util.mainWindow():
+        slicer.modules.medimgclassifier.widgetRepresentation()
 
 
 def registerSampleData():
@@ -56,66 +73,70 @@ def registerSampleData():
 class MedImgClassifierParameterNode:
     """What the panel is set to; saved with the scene.
 
-    bundle: name of the chosen model; evidenceLabel: class whose evidence is shown; threshold: fraction of the
-    strongest evidence in the volume below which nothing is drawn.
+    bundle: name of the chosen model; segment: id of the segment to restrict to; evidenceLabel: class whose evidence is
+    shown; overlayThreshold: fraction of the strongest evidence in the volume below which nothing is drawn. Volumes of
+    further channels and what restricts them, which may be of several kinds, are references of the node
+    (panel/inputs.py).
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
     bundle: str
+    segment: str
+    runtime: str = "auto"
+    device: str = "auto"
     resultTable: vtkMRMLTableNode
     evidenceLabel: str
     overlayVisible: bool = True
     overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.5
     overlayThreshold: Annotated[float, WithinRange(0, 1)] = 0.25
+    colorMap: str = "inferno"
+    legendVisible: bool = False
 
 
 class MedImgClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Lifecycle only: what is shown and done is in MedImgClassifierLib/panel."""
+
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
-        self._bundles = {}  # folders by name
-        self._intendedUses = {}
-        self._running = False
-        self._cancelRequested = False
-        self._shownOverlay = None
+        self.panel = None
 
     def setup(self):
+        from MedImgClassifierLib import translation
+        from MedImgClassifierLib.panel.panel import Panel
+
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/MedImgClassifier.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MedImgClassifierLogic()
-        self._bundles = self.logic.bundles()
-        intendedUse = _("Intended use: {use}")
-        for name, path in self._bundles.items():
-            self._intendedUses[name] = intendedUse.format(use=self.logic.intendedUse(path))
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
-        self.ui.bundleSelector.connect("currentIndexChanged(int)", self.onBundleChosen)
-        self.ui.classifyButton.connect("clicked(bool)", self.onClassifyButton)
-        self.ui.removeResultButton.connect("clicked(bool)", self.onRemoveResultButton)
-        self.ui.evidenceClassSelector.connect("currentIndexChanged(int)", self.onEvidenceClassChosen)
+        self.panel = Panel(self.ui, self.logic, uiWidget, translation.language())
+        for event, react in (
+            (slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose),
+            (slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose),
+            (slicer.mrmlScene.EndImportEvent, self.onSceneEndImport),
+            (slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved),
+        ):
+            self.addObserver(slicer.mrmlScene, event, react)
         self.initializeParameterNode()
 
     def cleanup(self):
-        self._cancelRequested = True
         self.removeObservers()
-        if self.logic and self.logic.client:
-            self.logic.client.close()
+        if self.panel:
+            self.panel.close()
+            self.logic.close()
 
     def enter(self):
+        self.panel.shortcuts.enable(True)
         self.initializeParameterNode()
 
     def exit(self):
-        self.setParameterNode(None)
+        """The settings stay connected: a result in the views is watched whatever module is shown."""
+        self.panel.shortcuts.enable(False)
 
     def onSceneStartClose(self, caller, event):
-        self._cancelRequested = True
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller, event):
@@ -123,176 +144,35 @@ class MedImgClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneEndImport(self, caller, event):
+        self.initializeParameterNode()
+
     def onNodeRemoved(self, caller, event):
-        if self._parameterNode and not slicer.mrmlScene.IsClosing():
-            self.updateFromParameterNode()
+        if self.panel.settings and not slicer.mrmlScene.IsClosing():
+            self.panel.refresh()
 
     def initializeParameterNode(self):
-        """Connect the panel to the scene's parameter node; take the first image where none was chosen."""
-        from MedImgClassifierLib.scene import evidence_choice
-
         self.setParameterNode(self.logic.getParameterNode())
-        if not self._parameterNode.inputVolume:
-            self._parameterNode.inputVolume = evidence_choice.firstImage(slicer.mrmlScene)
-        if self._bundles and self._parameterNode.bundle not in self._bundles:
-            self._parameterNode.bundle = next(iter(self._bundles))
 
     def setParameterNode(self, parameterNode):
-        if self._parameterNode:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateFromParameterNode)
-        self._parameterNode = parameterNode
-        if self._parameterNode:
-            self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
-            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateFromParameterNode)
-            self._shownOverlay = self.overlayState()  # entering the panel changes nobody's views
-        self.updateFromParameterNode()
+        """The node itself is observed, not its wrapper: the mixin keeps what it ever observed, and a wrapper that
+        outlives the scene fails to read the emptied node."""
+        modified = vtk.vtkCommand.ModifiedEvent
+        if self.panel.settings:
+            self.removeObserver(self.panel.settings.parameterNode, modified, self.onSettingsModified)
+        self.panel.setSettings(parameterNode)
+        if parameterNode:
+            self.addObserver(parameterNode.parameterNode, modified, self.onSettingsModified)
 
-    def updateFromParameterNode(self, caller=None, event=None):
-        """Show what the parameter node says: buttons, model, result and overlay."""
-        if self._running:
-            return
-        self.updateInputs()
-        table = self._parameterNode.resultTable if self._parameterNode else None
-        classification = self.logic.classification(table) if table else None
-        self.updateResult(table, classification)
-        self.updateEvidence(table, classification)
+    def onSettingsModified(self, caller, event):
+        self.panel.onSettingsModified()
 
-    def updateInputs(self):
-        parameterNode = self._parameterNode
-        name = parameterNode.bundle if parameterNode else ""
-        self.offer(self.ui.bundleSelector, list(self._bundles), name)
-        self.ui.intendedUseLabel.text = self._intendedUses.get(name, "")
-        reason = self.whyNotReady()
-        self.ui.classifyButton.enabled = not reason
-        self.ui.classifyButton.toolTip = reason or _("Classify the slices of the input volume.")
-
-    def whyNotReady(self):
-        """What keeps Classify from working, in words; '' when nothing does."""
-        from MedImgClassifierLib.scene import overlay
-
-        if not self._bundles:
-            return _("No model is installed: reinstall the extension.")
-        if not self._parameterNode or self._parameterNode.bundle not in self._bundles:
-            return _("Choose a model.")
-        volumeNode = self._parameterNode.inputVolume
-        if not volumeNode:
-            return _("Choose an input volume.")
-        if not volumeNode.GetImageData():
-            return _("The input volume holds no voxels: load it again or choose another.")
-        if overlay.isEvidence(volumeNode):
-            return _("This volume is the evidence of a result: choose an image.")
-        return ""
-
-    def updateResult(self, table, classification):
-        if classification:
-            self.ui.answerLabel.text = classification.in_words()
-        else:
-            self.ui.answerLabel.text = _("The record of this result is missing.") if table else _("No result yet.")
-        findings = classification.findings if classification else ()
-        warning = _("Warning: {message}")
-        lines = [warning.format(message=f.message) if f.severity == "warn" else f.message for f in findings]
-        self.ui.findingsLabel.text = "\n".join(lines)
-        self.ui.findingsLabel.visible = bool(lines)
-        if self.ui.resultTableView.mrmlTableNode() is not table:
-            self.ui.resultTableView.setMRMLTableNode(table)
-            self.ui.resultTableView.resizeColumnsToContents()
-        self.ui.resultTableView.visible = bool(table)
-        self.ui.removeResultButton.enabled = bool(table)
-
-    def updateEvidence(self, table, classification):
-        from MedImgClassifierLib.scene import evidence_choice
-
-        parameterNode, shown = self._parameterNode, self.overlayState()
-        labels = evidence_choice.offeredLabels(table, classification) if classification else []
-        label = parameterNode.evidenceLabel if labels else ""
-        self.offer(self.ui.evidenceClassSelector, labels, label)
-        self.ui.evidenceCollapsibleButton.enabled = bool(labels)
-        silent = label in labels and not evidence_choice.speaksFor(classification, label)
-        self.ui.evidenceNoteLabel.visible = silent
-        self.ui.evidenceNoteLabel.text = _("Nothing in this volume speaks for {label}.").format(label=label)
-        if label not in labels or shown == self._shownOverlay:
-            return
-        self._shownOverlay = shown
-        if parameterNode.overlayVisible:
-            opacity, threshold = parameterNode.overlayOpacity, parameterNode.overlayThreshold
-            evidence_choice.showEvidence(table, classification, label, opacity, threshold)
-        else:
-            evidence_choice.hideEvidence(table)
-
-    def offer(self, selector, texts, current):
-        """Make a combo box offer texts, with one of them current, as if it had always been so: no signal."""
-        wasBlocked = selector.blockSignals(True)
-        if [selector.itemText(i) for i in range(selector.count)] != texts:
-            selector.clear()
-            selector.addItems(texts)
-        selector.currentIndex = selector.findText(current)
-        selector.blockSignals(wasBlocked)
-
-    def overlayState(self):
-        p = self._parameterNode
-        if not p or not p.resultTable:
-            return None
-        return (p.resultTable.GetID(), p.overlayVisible, p.evidenceLabel, p.overlayOpacity, p.overlayThreshold)
-
-    def onBundleChosen(self, index):
-        if self._parameterNode and index >= 0:
-            self._parameterNode.bundle = self.ui.bundleSelector.itemText(index)
-
-    def onEvidenceClassChosen(self, index):
-        if self._parameterNode and index >= 0:
-            self._parameterNode.evidenceLabel = self.ui.evidenceClassSelector.itemText(index)
-
-    def onClassifyButton(self):
-        """Classify; while that runs the button cancels it."""
-        if self._running:
-            self._cancelRequested = True
-            return
-        from MedImgClassifierLib.engine.errors import Refusal
-        from MedImgClassifierLib.scene import evidence_choice
-
-        parameterNode = self._parameterNode
-        self.setRunning(True)
-        try:
-            with slicer.util.tryWithErrorDisplay(_("Classification failed.")):
-                try:
-                    bundle = self._bundles[parameterNode.bundle]
-                    result = self.logic.process(parameterNode.inputVolume, bundle, self.onProgress)
-                    evidence_choice.bringIntoView(result.volume)
-                    parameterNode.resultTable = result.table
-                    parameterNode.evidenceLabel = evidence_choice.shownLabel(result.table)
-                except Refusal as refusal:
-                    if refusal.code == "CANCELLED":
-                        slicer.util.showStatusMessage(_("Classification canceled."), 3000)
-                    else:
-                        slicer.util.errorDisplay(refusal.message())
-        finally:
-            self.setRunning(False)
-
-    def onProgress(self, stage, fraction):
-        """Called by the engine between batches. The scene may change while events are processed."""
-        from MedImgClassifierLib.engine.errors import Refusal
-
-        self.ui.progressBar.value = round(100 * fraction)
-        self.ui.progressBar.format = f"{stage} %p%"
-        slicer.app.processEvents()
-        if self._cancelRequested:
-            raise Refusal("CANCELLED")
-
-    def setRunning(self, running):
-        self._running = running
-        self._cancelRequested = False
-        for section in ("inputs", "result", "evidence"):
-            getattr(self.ui, section + "CollapsibleButton").enabled = not running
-        self.ui.classifyButton.text = _("Cancel") if running else _("Classify")
-        self.ui.classifyButton.toolTip = _("Stop; nothing is added to the scene.") if running else ""
-        self.ui.progressBar.value = 0
-        self.ui.progressBar.visible = running
-        self.updateFromParameterNode()
-        slicer.app.processEvents()
-
-    def onRemoveResultButton(self):
-        self.logic.removeResult(self._parameterNode.resultTable)
+    def onReload(self):
+        """Let go of the library too, so that the reloaded module imports all of it anew."""
+        for name in [name for name in sys.modules if name.split(".")[0] == "MedImgClassifierLib"]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        ScriptedLoadableModuleWidget.onReload(self)
 
 
 class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
@@ -305,6 +185,8 @@ class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
+        # PythonSlicer brings the environment of Slicer's Python; it is on the PATH inside Slicer
+        self.pythonCommand = (shutil.which("PythonSlicer") or sys.executable,)
         self.client = None
         self.forgetResults()
 
@@ -312,7 +194,7 @@ class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
         return MedImgClassifierParameterNode(super().getParameterNode())
 
     def bundles(self):
-        """Installed models: folders by name; empty where none is installed."""
+        """Installed models, shipped and imported: folders by name; empty where there is none."""
         from MedImgClassifierLib import resources
         from MedImgClassifierLib.engine.errors import Refusal
 
@@ -322,36 +204,58 @@ class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
             logging.warning("MedImgClassifier: no model is installed")
             return {}
 
-    def intendedUse(self, bundlePath):
-        """What a model says it was made for. Read without any check: those come when the model is loaded."""
-        try:
-            return json.loads(Path(bundlePath, "manifest.json").read_text(encoding="utf-8"))["intended_use"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return _("not stated")
+    def workerClient(self):
+        """The client of the inference process, which it starts when it is needed."""
+        from MedImgClassifierLib.worker.client import Client
 
-    def process(self, volumeNode, bundlePath, progress=None):
-        """Classify the slices of a volume node and add the result to its scene.
+        self.client = self.client or Client(self.pythonCommand)
+        return self.client
 
-        progress(stage, fraction) is called on the way; it may raise Refusal("CANCELLED").
+    def start(self, volumeNodes, bundlePath, restriction=None, **settings):
+        """Begin to classify volume nodes {channel: node}; a timer calls `step` of the job that is returned.
+
+        restriction: as scene.restriction.record tells it; settings: as worker.session.Session.classify takes them.
+        Raises Refusal.
+        """
+        from MedImgClassifierLib.scene.classification_job import ClassificationJob
+
+        return ClassificationJob(self.workerClient(), volumeNodes, Path(bundlePath), restriction, **settings)
+
+    def process(self, volumeNode, bundlePath, progress=None, **settings):
+        """Classify the slices of a volume node, add the result to its scene, and wait for it.
+
+        progress(stage, fraction) is called on the way; what it raises ends the work and is raised again.
         Returns the nodes of the result (scene.result_nodes.ResultNodes). An earlier result of the same volume and
         model is replaced. Raises Refusal, which leaves the scene as it was.
         """
-        from MedImgClassifierLib.engine.errors import Refusal
-        from MedImgClassifierLib.scene import result_nodes, volumes
-        from MedImgClassifierLib.worker.client import Client
-
-        scene, start = volumeNode.GetScene(), time.perf_counter()
-        # PythonSlicer brings the environment of Slicer's Python; it is on the PATH inside Slicer
-        self.client = self.client or Client((shutil.which("PythonSlicer") or sys.executable,))
-        classification = self.client.classify(volumes.volumeFromNode(volumeNode), bundlePath, progress=progress)
-        if not scene.IsNodePresent(volumeNode):  # progress lets the application handle events
-            raise Refusal("CANCELLED")
-        result = result_nodes.addResult(scene, volumeNode, classification)
-        self._read = ((result.provenance, result.provenance.GetMTime()), classification)
-        seconds = time.perf_counter() - start
-        answer = classification.in_words()
-        logging.info(f"Classified '{volumeNode.GetName()}' by {Path(bundlePath).name} in {seconds:.1f} s: {answer}")
+        job = self.start({self.channel(bundlePath): volumeNode}, bundlePath, **settings)
+        try:
+            while not job.step():
+                if progress:
+                    progress(job.stage, job.fraction)
+                time.sleep(0.0 if job.busy else 0.02)
+        except BaseException:
+            job.cancel()
+            while not job.step():
+                time.sleep(0.02)
+            raise
+        result = job.result()
+        self.remember(result, job)
         return result
+
+    def channel(self, bundlePath):
+        """Name of the first input of a model."""
+        from MedImgClassifierLib.engine.card import read_card
+
+        channels = read_card(Path(bundlePath)).channels
+        return channels[0].name if channels else "image"
+
+    def remember(self, result, job):
+        """Take over the answer of a job that has ended, and log it."""
+        self._read = ((result.provenance, result.provenance.GetMTime()), job.classification)
+        bundle, seconds = job.classification.bundle, time.monotonic() - job.began
+        longest = ", ".join(f"{stage} {1000 * block:.0f} ms" for stage, block in job.blocks.items())
+        logging.info(f"Classified a volume by {bundle['id']} {bundle['version']} in {seconds:.1f} s ({longest})")
 
     def classification(self, table):
         """The Classification behind a results table; None where its record was deleted or altered."""
@@ -367,10 +271,15 @@ class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
         self._read = (None, None)
 
     def removeResult(self, table):
-        """Remove a result's table, plot, record and evidence from the scene."""
+        """Remove a result's table, plot, record and evidence from the scene; a review of it stays."""
         from MedImgClassifierLib.scene import result_nodes
 
         result_nodes.removeResult(table.GetScene(), table)
+
+    def close(self):
+        """End the inference process."""
+        if self.client:
+            self.client.close()
 
 
 class MedImgClassifierTest(ScriptedLoadableModuleTest):

@@ -15,7 +15,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .engine.card import read_card
 from .engine.errors import Refusal
+from .engine.html_report import html_page
 from .engine.picture import overlay_picture
 from .engine.reading import read_volume
 from .engine.report import table, write_csv, write_json
@@ -31,11 +33,13 @@ def classify_to_folder(
     bundle: Path,
     out: Path,
     series: str | None = None,
+    language: str = "en",
     **how: Any,
 ) -> Classification:
-    """Classify a file or DICOM folder and write results.json, results.csv, overlay.png and, where slicer-core is
-    installed, scene.mrb into `out`. Prints the table. Raises Refusal and leaves nothing behind then.
+    """Classify a file or DICOM folder and write results.json, results.csv, report.html, overlay.png and, where
+    slicer-core is installed, scene.mrb into `out`. Prints the table. Raises Refusal and leaves nothing behind then.
 
+    language: of the table and of report.html, 'en' or 'zh'; the other files are in English.
     how: device, precision, runtime, batch, threads and evidence, as Session.classify takes them.
     """
     if os.path.exists(out) and not out.is_dir():  # unlike Path.exists, False for a name that is too long
@@ -51,15 +55,16 @@ def classify_to_folder(
 
         volume = read_volume(source, series)
         result = Session().classify(volume, bundle, progress=progress, **how)
-    print(table(result), flush=True)  # the answer first: the picture and the scene take their time
-    for path in _write(out, volume, result):
+    print(table(result, language), flush=True)  # the answer first: the picture and the scene take their time
+    page = html_page(result, volume, language, card=read_card(bundle, language))
+    for path in _write(out, volume, result, page):
         print(f"wrote {path}")
     if not _scene_is_installed():
         print("no scene.mrb: slicer-core is not installed (pip install 'medimgclassifier[scene]')")
     return result
 
 
-def _write(out: Path, volume: Volume, result: Classification) -> list[Path]:
+def _write(out: Path, volume: Volume, result: Classification, page: str) -> list[Path]:
     try:
         place = next(folder for folder in out.absolute().parents if folder.is_dir())
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=place))
@@ -68,6 +73,7 @@ def _write(out: Path, volume: Volume, result: Classification) -> list[Path]:
     try:
         write_json(result, staging / "results.json")
         write_csv(result, staging / "results.csv")
+        (staging / "report.html").write_text(page, encoding="utf-8")
         overlay_picture(result, volume, staging / "overlay.png")
         if _scene_is_installed():
             from .scene.saving import writeResultScene

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     classify.add_argument(
         "input", type=_given, metavar="INPUT", help="DICOM folder or file, .nii(.gz), .nrrd, .mha, .png, .jpg"
     )
-    classify.add_argument("--bundle", required=True, metavar="NAME|PATH", help="a shipped bundle or a bundle's path")
+    classify.add_argument("--bundle", required=True, metavar="NAME|PATH", help="a bundle by its name or path")
     classify.add_argument("--out", required=True, type=_folder, metavar="DIR", help="folder for the results")
     classify.add_argument("--series", metavar="UID", help="which series, where the folder holds several")
     _add_runtime(classify)
@@ -66,8 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     classify.set_defaults(run=_classify)
 
-    bundles = verbs.add_parser("bundles", help="list the shipped bundles")
+    bundles = verbs.add_parser("bundles", help="list the bundles, shipped and imported, with their cards")
     bundles.set_defaults(run=_bundles)
+
+    install = verbs.add_parser("install", help="import a bundle: check it whole, replay its self-test, then copy it")
+    install.add_argument("source", type=_folder, metavar="PATH", help="a bundle's folder or zip")
+    install.set_defaults(run=_install)
+
+    remove = verbs.add_parser("remove", help="remove an imported bundle")
+    remove.add_argument("name", type=_given, metavar="NAME")
+    remove.set_defaults(run=_remove)
 
     verify = verbs.add_parser("verify", help="check a bundle's files and its self-test on every runtime here")
     verify.add_argument("bundle", metavar="NAME|PATH")
@@ -75,6 +83,17 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = verbs.add_parser("doctor", help="what is installed, which device is used and why, what is missing")
     doctor.set_defaults(run=_doctor)
+
+    kit = verbs.add_parser("kit", help="pack the libraries for a Slicer without internet into one file")
+    kit.add_argument(
+        "--platform",
+        required=True,
+        help="of that computer: win_amd64, manylinux_2_28_x86_64, macosx_14_0_arm64, macosx_14_0_x86_64 ...",
+    )
+    kit.add_argument("--python", default="3.12", metavar="X.Y", help="of that Slicer (default 3.12, of Slicer 5.12)")
+    kit.add_argument("--out", required=True, type=_folder, metavar="KIT.zip")
+    kit.add_argument("--bundle", nargs="+", default=[], metavar="NAME|PATH", help="bundles to pack with them")
+    kit.set_defaults(run=_kit)
 
     from medimg_training.cli import add_commands
 
@@ -118,6 +137,7 @@ def _classify(arguments: argparse.Namespace) -> None:
         bundle_path(arguments.bundle),
         arguments.out,
         series=arguments.series,
+        language=_language(),
         device=arguments.device,
         precision=arguments.precision,
         runtime=arguments.runtime,
@@ -128,23 +148,33 @@ def _classify(arguments: argparse.Namespace) -> None:
 
 
 def _bundles(arguments: argparse.Namespace) -> None:
-    from .engine.bundle import load
+    from .engine.card import read_card
+    from .engine.report import wrapped
+
+    imported = resources.imported_bundles()
+    for name, path in resources.bundles().items():
+        card = read_card(path, _language())
+        print("\n".join(wrapped(f"{name} {card.version}  {card.title}{'  (imported)' if name in imported else ''}")))
+        for heading, texts in (*card.sections(), ("path", (str(path),))):
+            for text in texts:
+                first, *more = wrapped(f"{heading}: {text}", 96)
+                print("\n".join([f"  {first}", *(f"    {line}" for line in more)]))
+    print(NOTICE)
+
+
+def _install(arguments: argparse.Namespace) -> None:
+    from .engine.report import plain
+    from .worker.session import Session
+
+    installed = Session().install(arguments.source)
+    what = "already installed, unchanged" if installed.already else "checked, self-test passed, installed"
+    print(plain(f"{installed.name}: {what} ({installed.path})"))
+
+
+def _remove(arguments: argparse.Namespace) -> None:
     from .engine.report import plain
 
-    for name, path in resources.bundles().items():
-        bundle = load(path)
-        trust = "calibrated" if bundle.temperature is not None else "uncalibrated"
-        print(plain(f"{name} {bundle.manifest['version']}  {bundle.manifest['title']}"))
-        for what, text in (
-            ("labels", f"{', '.join(label.name for label in bundle.labels)} ({trust})"),
-            ("network", f"{bundle.network}, evidence {bundle.network_info.evidence}"),
-            ("for", bundle.manifest["intended_use"]),
-            ("not for", "; ".join(bundle.manifest["out_of_scope"])),
-            ("licence", bundle.manifest["licence"]),
-            ("path", str(path)),
-        ):
-            print(f"  {what:9s} {plain(text)}")
-    print(NOTICE)
+    print(plain(f"removed {resources.remove(arguments.name)}"))
 
 
 def _verify(arguments: argparse.Namespace) -> None:
@@ -171,14 +201,26 @@ def _doctor(arguments: argparse.Namespace) -> None:
     print(report())
 
 
+def _kit(arguments: argparse.Namespace) -> None:
+    from .kit import make
+
+    bundles = [bundle_path(name) for name in arguments.bundle]
+    kit = make(
+        arguments.platform, arguments.python, arguments.out, bundles, lambda line: print(f"  {line}", flush=True)
+    )
+    total = sum(size for size, _ in kit.files.values())
+    print(f"{kit.path}: {len(kit.files)} files, {total / 1e6:.0f} MB, for Python {kit.python} on {kit.platform}")
+    print("In Slicer press Classify and choose 'From an offline kit...'.")
+
+
 def bundle_path(name: str) -> Path:
-    """A shipped bundle's folder by its name, or a given path. Raises Refusal(USAGE_BUNDLE_UNKNOWN)."""
-    shipped = resources.bundles()
-    if name in shipped:
-        return shipped[name]
+    """A shipped or imported bundle's folder by its name, or a given path. Raises Refusal(USAGE_BUNDLE_UNKNOWN)."""
+    known = resources.bundles()
+    if name in known:
+        return known[name]
     if os.path.exists(name):  # unlike Path.exists, False for a name that no file system takes
         return Path(name)
-    raise Refusal("USAGE_BUNDLE_UNKNOWN", name=name, known=", ".join(shipped) or "none")
+    raise Refusal("USAGE_BUNDLE_UNKNOWN", name=name, known=", ".join(known) or "none")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
-"""`medimg doctor`: what is installed, which runtime would compute and why, and what is missing for what."""
+"""`medimg doctor`: what is installed, which runtime would compute and why, and what is missing for what.
+
+Inside Slicer: `PythonSlicer -m MedImgClassifierLib.doctor`, in the folder that holds MedImgClassifierLib.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import platform
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__, resources
@@ -38,14 +43,26 @@ _LIBRARIES = (
 
 
 def report() -> str:
-    """The whole report as text. Never raises: what fails is a line of it."""
+    """The whole report as text. Never raises: what fails is a line of it. It may be sent to anybody: nothing of a
+    patient is in it, and the user's folder, which bears a name, is written as ~."""
     lines = [f"MedImgClassifier {__version__}, Python {platform.python_version()}, {platform.platform()}"]
     lines.append(f"{os.cpu_count()} processors")
     for distribution, module, purpose, extra in _LIBRARIES:
         lines.append(_library(distribution, module, purpose, extra))
     lines += _devices()
     lines += _bundles()
-    return "\n".join(lines)
+    return without_home("\n".join(lines))
+
+
+def without_home(text: str) -> str:
+    """`text` with the user's folder, in any of its spellings, written as ~."""
+    with suppress(RuntimeError, OSError):  # a user without one
+        homes = {str(home) for home in (Path.home(), Path.home().resolve()) if home != Path(home.anchor)}
+        spellings = homes | {home.replace("\\", "/") for home in homes} | {home.replace("\\", "\\\\") for home in homes}
+        for spelling in sorted(spellings, key=len, reverse=True):
+            whole = re.escape(spelling) + r"(?![\w.-])"  # not /home/anna of /home/annabel
+            text = re.sub(whole, "~", text, flags=re.IGNORECASE if os.name == "nt" else 0)
+    return text
 
 
 def _library(distribution: str, module: str, purpose: str, extra: str) -> str:
@@ -119,3 +136,7 @@ def replays(bundle: Bundle) -> list[str]:
         else:
             lines.append(f"--  {here}: {trial.reason}")
     return lines
+
+
+if __name__ == "__main__":
+    print(report())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -9,6 +10,7 @@ import os
 import sys
 import tempfile
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,52 +20,14 @@ from PySide6 import QtCore, QtWidgets
 
 from . import pythonqt
 
-NAME = "Stand-in host"
-
-
-class _ModuleManager(QtCore.QObject):
-    def module(self, name: str) -> Any:
-        import slicer
-
-        return getattr(slicer.modules, name.lower(), None)
-
-
-class _Application(QtCore.QObject):
-    """`slicer.app` of an application without main window and views."""
-
-    startupCompleted = QtCore.Signal()
-    applicationName = NAME
-
-    def __init__(self, qt_application: QtWidgets.QApplication, logic: Any) -> None:
-        super().__init__()
-        self._qt, self._logic, self._modules = qt_application, logic, _ModuleManager()
-
-    def applicationLogic(self) -> Any:
-        return self._logic
-
-    def moduleManager(self) -> _ModuleManager:
-        return self._modules
-
-    def layoutManager(self) -> None:
-        return None
-
-    def topLevelWidgets(self) -> list[Any]:
-        return list(self._qt.topLevelWidgets())
-
-    def testingEnabled(self) -> bool:
-        return True
-
-    def processEvents(self) -> None:
-        self._qt.processEvents()
-
-    def setOverrideCursor(self, cursor: Any) -> None:
-        self._qt.setOverrideCursor(cursor)
-
-    def restoreOverrideCursor(self) -> None:
-        self._qt.restoreOverrideCursor()
+CHECKOUT = "SLICER_PYTHON_DIR"
+"""Environment variable: Base/Python of a Slicer checkout, whose files then take the place of the host's own."""
+SWAPPED = ("i18n", "packaging", "ScriptedLoadableModule", "parameterNodeWrapper")
 
 
 def _settings_folder() -> None:
+    QtCore.QCoreApplication.setOrganizationName("stand-in")
+    QtCore.QCoreApplication.setApplicationName("host")
     QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
     folder = tempfile.mkdtemp(prefix="stand-in-host-")
     QtCore.QSettings.setPath(QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Scope.UserScope, folder)
@@ -92,47 +56,138 @@ def _scene_and_logic() -> tuple[Any, Any]:
 def add_slice_view(name: str = "Red", size: tuple[int, int] = (256, 256)) -> Any:
     """A slice logic with its slice and composite nodes, as a layout would add; no window."""
     import slicer
+    import vtk
 
+    from . import main_window
+
+    earlier = main_window.slice_logics.pop(name, None)
+    if earlier is not None:
+        earlier.SetMRMLScene(None)  # else it would go on to add its nodes
     logic = slicer.vtkMRMLSliceLogic()
     logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
     logic.SetMRMLScene(slicer.mrmlScene)
     logic.AddSliceNode(name)
     logic.ResizeSliceNode(*size)
+    main_window.slice_logics[name] = logic
+    every = vtk.vtkCollection()
+    for one in main_window.slice_logics.values():
+        every.AddItem(one)
+    slicer.app.applicationLogic().SetSliceLogics(every)
     return logic
 
 
-def boot() -> Any:
-    """Start the application once per process; returns the package `slicer`."""
+def boot(main_window: bool = False) -> Any:
+    """Start the application once per process; returns the package `slicer`.
+
+    main_window: whether there is a main window with a layout; open_main_window and close_main_window change it.
+    """
     import slicer
 
-    if hasattr(slicer, "app"):
-        return slicer
+    if not hasattr(slicer, "app"):
+        _start(slicer)
+    if main_window:
+        open_main_window()
+    return slicer
+
+
+def _start(slicer: Any) -> None:
     qt_application = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
     _settings_folder()
     pythonqt.patch()
     qt = pythonqt.make_qt()
     ctk = _module("ctk")
-    from . import ui_files, widgets
+    slicer.mrmlScene, logic = _scene_and_logic()
+    from . import dialogs, dicom_database, modules, pip, slicer_app, subject_hierarchy, ui_files, widgets
 
     widgets.install(ctk)
     qt.QUiLoader = ui_files.loader_class(widgets.CTK | widgets.SLICER)  # type: ignore[attr-defined]
-    slicer.mrmlScene, logic = _scene_and_logic()
-    slicer.app = _Application(qt_application, logic)
+    slicer.app = slicer_app.qSlicerApplication(qt_application, logic)
+    slicer.dicomDatabase = dicom_database.ctkDICOMDatabase()
     slicer.modules = _module("slicer.modules")
     slicer.util = importlib.import_module("slicer.util")
-    slicer.i18n = _module("slicer.i18n", tr=lambda text: text, translate=lambda context, text: text)
-    from . import parameter_nodes, scripted_module
-
-    sys.modules["slicer.parameterNodeWrapper"] = parameter_nodes
-    sys.modules["slicer.ScriptedLoadableModule"] = scripted_module
-    _module("SampleData", SampleDataLogic=scripted_module.SampleDataLogic)
+    modules.install(slicer.mrmlScene, logic, slicer.modules)
+    subject_hierarchy.install(slicer.mrmlScene)
+    dialogs.install_qt(qt)
+    dialogs.install_messages(slicer.util)
+    pip.install(slicer.util)
+    _install_python_files(slicer, os.environ.get(CHECKOUT))
     logging.getLogger().setLevel(logging.INFO)
-    return slicer
+
+
+def _install_python_files(slicer: Any, checkout: str | None) -> None:
+    """The Python files of Slicer that modules import: the host's own, or those of a checkout."""
+    if checkout:
+        from . import checkout_names
+
+        checkout_names.install()
+        slicer.__path__.append(str(Path(checkout, "slicer")))
+        for name in SWAPPED:
+            importlib.import_module("slicer." + name)
+    else:
+        from . import translations
+
+        sys.modules["slicer.i18n"] = slicer.i18n = translations
+        from . import parameter_nodes, python_packaging, scripted_module
+
+        for name, module in zip(SWAPPED[1:], (python_packaging, scripted_module, parameter_nodes), strict=True):
+            sys.modules["slicer." + name] = module
+            setattr(slicer, name, module)
+    from . import sample_data
+
+    sys.modules["SampleData"] = sample_data
+
+
+@contextlib.contextmanager
+def testing(enabled: bool) -> Iterator[None]:
+    """Whether the application says that it was started with --testing, for a while. At the start it does."""
+    import slicer
+
+    before, slicer.app._testing = slicer.app.testingEnabled(), enabled
+    try:
+        yield
+    finally:
+        slicer.app._testing = before
+
+
+def set_language(locale: str) -> None:
+    """Start over in a language ("zh_CN", "en_US"): no translation is loaded until code loads one."""
+    import slicer
+
+    slicer.app._set_language(locale)
+    slicer.app.processEvents()
+
+
+def open_main_window() -> Any:
+    """Give the application a main window and a layout manager; returns the window."""
+    import slicer
+
+    from . import main_window
+
+    if slicer.util.mainWindow() is None:
+        slicer.app._layout = main_window.qSlicerLayoutManager()
+        slicer.app._window = main_window.qSlicerMainWindow()
+        slicer.app._window.show()
+    return slicer.app._window
+
+
+def close_main_window() -> None:
+    """Back to --no-main-window."""
+    import shiboken6
+    import slicer
+
+    window = slicer.util.mainWindow()
+    slicer.app._layout = None
+    if window is not None:
+        window.close()
+        slicer.app._window = None
+        shiboken6.delete(window)
 
 
 def load_module(path: Path) -> types.ModuleType:
     """Run a scripted module's file and make its module object, as the factory does at start."""
     import slicer
+
+    from . import modules
 
     name = path.stem
     sys.path.insert(0, str(path.parent))
@@ -141,9 +196,10 @@ def load_module(path: Path) -> types.ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    parent = types.SimpleNamespace(path=str(path), icon=None, name=name)
-    parent.instance = getattr(module, name)(parent)
+    parent = modules.qSlicerScriptedLoadableModule(name, str(path))
     setattr(slicer.modules, name.lower(), parent)
+    parent._instance = getattr(module, name)(parent)
+    setattr(slicer.modules, name + "Instance", parent._instance)
     return module
 
 
@@ -151,16 +207,38 @@ def open_panel(module: types.ModuleType) -> tuple[Any, QtWidgets.QWidget]:
     """Make the module's widget in a window of a side panel's width and enter it. Returns both."""
     import slicer
 
-    window = slicer.qMRMLWidget()
-    window._entered = False
-    type(window).isEntered = property(lambda self: self._entered)
+    from . import modules
+
+    _delete_closed(getattr(slicer.modules, module.__name__.lower())._widget)
+    window = modules.qSlicerScriptedLoadableModuleWidget()
     window.setLayout(QtWidgets.QVBoxLayout())
     window.setMRMLScene(slicer.mrmlScene)
-    widget = getattr(module, module.__name__ + "Widget")(window)
-    widget.setup()
-    window._entered = True
-    widget.enter()
+    window._make = _make_widget
+    window._module_name = module.__name__
+    getattr(slicer.modules, module.__name__.lower())._widget = window
+    _make_widget(window)
+    window.enter()
     window.resize(440, 760)
     window.show()
     slicer.app.processEvents()
-    return widget, window
+    return window.self(), window
+
+
+def _delete_closed(window: Any) -> None:
+    """The window of an earlier panel, if it was closed: it would go on to follow the scene."""
+    import shiboken6
+    import slicer
+
+    if window is not None and shiboken6.isValid(window) and not window.visible:
+        slicer.app.processEvents()  # what it had left for later
+        shiboken6.delete(window)
+
+
+def _make_widget(window: Any) -> None:
+    """The Python object of a module's widget, of the class as it now is; reloading does not enter it."""
+    import slicer
+
+    name = window._module_name + "Widget"
+    window._self = getattr(sys.modules[window._module_name], name)(window)
+    setattr(slicer.modules, name, window._self)
+    window._self.setup()

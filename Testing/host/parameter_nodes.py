@@ -1,131 +1,132 @@
 """`slicer.parameterNodeWrapper`: typed attributes kept in a MRML node and bound to widgets.
 
-Only what a panel of nodes, text, switches and bounded numbers needs. The binding rules are the strict ones: an exact
-widget type per value type, no binding for a QComboBox whose choices are not fixed, ValueError on a value out of range.
+What panels need of Slicer's: numbers, text, switches, paths, enumerations, nodes, Optional and list of these, their
+validators, and the exact widget classes that they can be bound to. As there a value is read when the node says that it
+was modified, and kept until then.
 """
 
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
+import weakref
 from typing import Any
 
-import ctk
 import qt
 import slicer
 import vtk
 
+from . import gui_connectors
+from .parameter_types import Choice, Default, Exclude, Maximum, Minimum, Serializer, Validator, WithinRange, split
+
+__all__ = [
+    "Choice",
+    "Default",
+    "Exclude",
+    "Maximum",
+    "Minimum",
+    "Validator",
+    "WithinRange",
+    "isParameterNodeWrapper",
+    "parameterNodeWrapper",
+]
+
 PROPERTY = "SlicerParameterName"
 
 
-@dataclass(frozen=True)
-class WithinRange:
-    """Annotation: a number between two bounds, both allowed."""
-
-    minimum: float
-    maximum: float
-
-    def check(self, value: float) -> None:
-        if not self.minimum <= value <= self.maximum:
-            raise ValueError(f"{value} is not within [{self.minimum}, {self.maximum}]")
-
-
 class _Parameter:
-    """One typed attribute and its form in the parameter node."""
+    """One typed attribute: its hint, how it is kept, its default."""
 
-    def __init__(self, name: str, hint: Any, default: Any) -> None:
-        self.name, self.annotations = name, getattr(hint, "__metadata__", ())
-        self.type = hint.__origin__ if self.annotations else hint
-        self.is_node = issubclass(self.type, slicer.vtkMRMLNode)
-        if not self.is_node and self.type not in (str, bool, int, float):
-            raise TypeError(f"parameter '{name}': no serializer for {self.type}")
-        self.default = default if default is not None or self.is_node else self.type()
+    def __init__(self, name: str, hint: Any, cls: type) -> None:
+        self.name, self.hint = name, hint
+        kind, annotations = split(hint)
+        self.serializer = Serializer(name, kind)
+        self.validators = [a for a in annotations if isinstance(a, Validator)]
+        annotated = next((a for a in annotations if isinstance(a, Default)), None)
+        own = Default(getattr(cls, name)) if hasattr(cls, name) else annotated
+        self.default = own or Default(generator=self.serializer.default)
 
     def write(self, node: Any, value: Any) -> None:
-        if self.is_node:
-            if value is not None and not isinstance(value, self.type):
-                raise TypeError(f"parameter '{self.name}' takes a {self.type.__name__}")
-            node.SetNodeReferenceID(self.name, value.GetID() if value else None)
-            return
-        if not isinstance(value, (int, float) if self.type is float else self.type):
-            raise TypeError(f"parameter '{self.name}' takes {self.type.__name__}, not {value!r}")
-        for annotation in self.annotations:
-            annotation.check(value)
-        node.SetParameter(self.name, str(value))
-
-    def read(self, node: Any) -> Any:
-        if self.is_node:
-            return node.GetNodeReference(self.name)
-        text = node.GetParameter(self.name)
-        return text == "True" if self.type is bool else self.type(text)
-
-    def is_in(self, node: Any) -> bool:
-        return self.is_node or self.name in node.GetParameterNames()
+        for validator in self.validators:
+            validator.validate(value)
+        self.serializer.check(value)
+        self.serializer.write(node, value)
 
 
-class _Binding:
-    """Keeps one widget and one parameter equal."""
+class _Value:
+    """The value of one parameter in one node, read again when the node is modified."""
 
-    def __init__(self, widget: Any, parameter: _Parameter) -> None:
-        self.widget = widget
-        if type(widget) is qt.QCheckBox and parameter.type is bool:
-            self.signal, self.attribute = "toggled(bool)", "checked"
-        elif type(widget) is ctk.ctkSliderWidget and parameter.type is float:
-            bounds = next(a for a in parameter.annotations if isinstance(a, WithinRange))
-            widget.minimum, widget.maximum = bounds.minimum, bounds.maximum
-            self.signal, self.attribute = "valueChanged(double)", "value"
-        elif type(widget) is slicer.qMRMLNodeComboBox and parameter.is_node:
-            self.signal, self.attribute = "currentNodeChanged(vtkMRMLNode*)", ""
-        else:
-            raise RuntimeError(f"no binding between {type(widget).__name__} and parameter '{parameter.name}'")
+    def __init__(self, parameter: _Parameter, node: Any) -> None:
+        self.parameter, self.node = parameter, node
+        self._read()
+        this = weakref.ref(self)
+        self._tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: this()._read())  # type: ignore[union-attr]
 
-    def read(self) -> Any:
-        return getattr(self.widget, self.attribute) if self.attribute else self.widget.currentNode()
+    def __del__(self) -> None:
+        self.node.RemoveObserver(self._tag)
+
+    def _read(self) -> None:
+        if not self.node.HasParameter(self.parameter.name):  # new, or reset when the scene was closed
+            self.parameter.write(self.node, self.parameter.default.value)
+        self.value = self.parameter.serializer.read(self.node)
 
     def write(self, value: Any) -> None:
-        if self.attribute:
-            setattr(self.widget, self.attribute, value)
-        else:
-            self.widget.setCurrentNode(value)
+        with slicer.util.NodeModify(self.node):
+            self.parameter.write(self.node, value)
+            self._read()  # before anybody hears of it
 
 
 class _Wrapper:
-    """What a decorated class becomes. See the package docstring of Slicer for the interface."""
+    """What a decorated class becomes."""
 
-    _parameters: dict[str, _Parameter]
+    allParameters: dict[str, _Parameter]
+    _is_parameter_node_wrapper = True
 
-    def __init__(self, parameterNode: Any) -> None:
+    def __init__(self, parameterNode: Any, prefix: str | None = None) -> None:
         self.parameterNode = parameterNode
-        self._bindings: dict[int, list[tuple[_Parameter, _Binding, Any]]] = {}
+        self._values = {name: _Value(p, parameterNode) for name, p in self.allParameters.items()}
+        self._guis: dict[int, tuple[dict[str, gui_connectors.Connector], int]] = {}
+        self._next_tag = 0
         self._updating = False
-        for parameter in self._parameters.values():
-            if not parameter.is_in(parameterNode):
-                parameter.write(parameterNode, parameter.default)
+
+    def getValue(self, name: str) -> Any:
+        return self._of(name).value
+
+    def setValue(self, name: str, value: Any) -> None:
+        self._of(name).write(value)
+
+    def _of(self, name: str) -> _Value:
+        if name not in self._values:
+            raise ValueError(f"Cannot find a param with the given name: {name}")
+        return self._values[name]
 
     def connectGui(self, gui: Any) -> int:
         """Bind every widget that names a parameter; returns the tag for disconnectGui."""
-        tag, bindings = len(self._bindings), []
-        for widget in vars(gui).values():
-            name = widget.property(PROPERTY)
-            if name:
-                parameter = self._parameters[name]
-                binding = _Binding(widget, parameter)
-                binding.write(parameter.read(self.parameterNode))
-                slot = self._from_gui(parameter, binding)
-                widget.connect(binding.signal, slot)
-                bindings.append((parameter, binding, slot))
-        self._bindings[tag] = bindings
-        self.AddObserver(vtk.vtkCommand.ModifiedEvent, self._to_gui)
+        widgets = gui.findChildren(qt.QWidget) if isinstance(gui, qt.QWidget) else vars(gui).values()
+        return self.connectParametersToGui({w.property(PROPERTY): w for w in widgets if w.property(PROPERTY)})
+
+    def connectParametersToGui(self, mapping: dict[str, Any]) -> int:
+        for name in mapping:
+            self._of(name)
+        connectors = {n: gui_connectors.create(w, self.allParameters[n].hint) for n, w in mapping.items()}
+        for name, connector in connectors.items():
+            connector.write(self.getValue(name))
+            connector.onChanged(self._from_gui(name, connector))
+        tag, self._next_tag = self._next_tag, self._next_tag + 1
+        self._guis[tag] = (connectors, self.AddObserver(vtk.vtkCommand.ModifiedEvent, self._to_gui))
         return tag
 
     def disconnectGui(self, tag: int) -> None:
-        for _, binding, slot in self._bindings.pop(tag, []):
-            binding.widget.disconnect(binding.signal, slot)
+        connectors, observation = self._guis.pop(tag, ({}, None))
+        for connector in connectors.values():
+            connector.onChanged(None)
+        if observation is not None:
+            self.RemoveObserver(observation)
 
-    def _from_gui(self, parameter: _Parameter, binding: _Binding) -> Any:
+    def _from_gui(self, name: str, connector: gui_connectors.Connector) -> Any:
         def changed() -> None:
-            if not self._updating:
-                parameter.write(self.parameterNode, binding.read())
+            with slicer.util.NodeModify(self):
+                if not self._updating:
+                    self.setValue(name, connector.read())
 
         return changed
 
@@ -134,9 +135,9 @@ class _Wrapper:
             return
         self._updating = True
         try:
-            for bindings in self._bindings.values():
-                for parameter, binding, _ in bindings:
-                    binding.write(parameter.read(self.parameterNode))
+            for connectors, _tag in self._guis.values():
+                for name, connector in connectors.items():
+                    connector.write(self.getValue(name))
         finally:
             self._updating = False
 
@@ -152,17 +153,24 @@ class _Wrapper:
     def EndModify(self, previous: int) -> None:
         self.parameterNode.EndModify(previous)
 
+    def Modified(self) -> None:
+        self.parameterNode.Modified()
+
+
+def _property(name: str) -> property:
+    return property(lambda self: self.getValue(name), lambda self, value: self.setValue(name, value))
+
+
+def isParameterNodeWrapper(thing: Any) -> bool:
+    return bool(getattr(thing, "_is_parameter_node_wrapper", False))
+
 
 def parameterNodeWrapper(cls: type) -> type:
     """Class decorator: annotations become attributes that read and write the parameter node."""
-    parameters = {
-        name: _Parameter(name, hint, getattr(cls, name, None))
-        for name, hint in typing.get_type_hints(cls, include_extras=True).items()
-    }
-    body: dict[str, Any] = {"_parameters": parameters, "__doc__": cls.__doc__, "__module__": cls.__module__}
-    for name, parameter in parameters.items():
-        body[name] = property(
-            lambda self, p=parameter: p.read(self.parameterNode),
-            lambda self, value, p=parameter: p.write(self.parameterNode, value),
-        )
+    hints = typing.get_type_hints(cls, include_extras=True)
+    parameters = {name: _Parameter(name, hint, cls) for name, hint in hints.items()}
+    body: dict[str, Any] = dict(vars(cls))
+    for name in ("__dict__", "__weakref__"):
+        body.pop(name, None)
+    body |= {"allParameters": parameters} | {name: _property(name) for name in parameters}
     return type(cls.__name__, (_Wrapper,), body)

@@ -1,30 +1,39 @@
-"""PythonQt's way of speaking on top of PySide6: patches the Qt classes in place and builds the `qt` module."""
+"""PythonQt's way of speaking on top of PySide6: patches the Qt classes in place and builds the `qt` module.
+
+Same as PythonQt: properties are attributes; a new attribute on a C++ object raises AttributeError, on a Python
+subclass it is allowed; `connect("clicked(bool)", f)` drops surplus arguments, prints and returns False where the
+signal is unknown; an exception in a slot is printed and swallowed; static file dialogs return paths.
+What the host notices beyond that goes to `faults`, where the code cannot see it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import inspect
 import sys
-import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+
+from . import faults, reference
 
 QObject = QtCore.QObject
 
-errors: list[BaseException] = []
-"""Exceptions raised in slots and observers. PythonQt prints them and goes on; a test asks for them here."""
+errors = faults.recorded
+"""Exceptions raised in slots and observers, and faults: a test asks for them here."""
 
 # Getters of these Q_PROPERTYs are virtual functions in C++: a Python property of that name would be found by
 # shiboken's search for overrides and recurse, so they stay methods here (in PythonQt they are attributes too).
 _VIRTUAL_GETTERS = {"sizeHint", "minimumSizeHint", "document", "children"}
 
+_connections: dict[int, list[tuple[str, Any, Any, Any]]] = {}
+"""By address of the sender: signature, slot, bound signal, what is connected to it. A wrapper may come and go."""
 
-def record(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
-    """Print an exception and keep it in `errors`; also serves as sys.excepthook, which VTK observers end in."""
-    traceback.print_exception(kind, error, trace)
-    errors.append(error)
+_loading = False
 
 
 def _as_attribute(name: str) -> property:
@@ -41,6 +50,15 @@ def _as_attribute(name: str) -> property:
     return property(read, write)
 
 
+class _StaticToo(property):
+    """A property of objects whose name is a static function of their class: QTimer.singleShot."""
+
+    static: Any
+
+    def __get__(self, obj: Any, cls: type | None = None) -> Any:
+        return self.static if obj is None else super().__get__(obj, cls)
+
+
 def _public(module: types.ModuleType) -> dict[str, Any]:
     """Every public name of a PySide6 module. Its classes are made on first access, so vars() would miss most."""
     return {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}
@@ -51,23 +69,32 @@ def _qt_classes() -> list[type]:
     return [c for c in every if isinstance(c, type) and issubclass(c, QObject) and hasattr(c, "staticMetaObject")]
 
 
-def _signal(obj: Any, signature: str) -> tuple[Any, int]:
-    """The bound signal of a signature such as 'clicked(bool)', and how many arguments a slot may take."""
-    meta = obj.metaObject()
-    wanted = bytes(QtCore.QMetaObject.normalizedSignature(signature).data()).decode()
+def _is_foreign(cls: type) -> bool:
+    """Whether objects of a class are C++ objects where this code is meant to run."""
+    return cls.__module__.startswith(("PySide6", __package__ + "."))
+
+
+def normalized(signature: str) -> str:
+    return bytes(QtCore.QMetaObject.normalizedSignature(signature).data()).decode()
+
+
+def _signal(obj: Any, wanted: str) -> Any:
+    """The bound signal of a normalized signature such as 'clicked(bool)'; None where the real class has none."""
+    if reference.lacks_signal(type(obj), wanted):
+        return None
     name, arguments = wanted[:-1].split("(", 1)
-    count = arguments.count(",") + 1 if arguments else 0
-    if wanted in getattr(type(obj), "node_signals", ()):  # pointers to MRML nodes travel as Python objects here
-        return getattr(obj, name), count
+    stand_in = getattr(type(obj), "cpp_signals", {}).get(wanted)  # pointers to VTK objects travel as Python objects
+    if stand_in:
+        return getattr(obj, stand_in)
+    meta = obj.metaObject()
     methods = [meta.method(i) for i in range(meta.methodCount())]
     signals = [m for m in methods if m.methodType() == QtCore.QMetaMethod.MethodType.Signal]
     known = [bytes(m.methodSignature().data()).decode() for m in signals]
     if wanted not in known:
-        alike = [s for s in known if s.startswith(name)]
-        raise ValueError(f"no such signal: {type(obj).__name__}::{wanted} (there: {alike})")
+        return None
     signal = getattr(obj, name)
     overloaded = len([s for s in known if s.startswith(name + "(")]) > 1
-    return (signal[arguments] if overloaded and arguments else signal), count
+    return signal[arguments] if overloaded and arguments else signal
 
 
 def _accepts(slot: Callable[..., Any]) -> int | None:
@@ -81,31 +108,57 @@ def _accepts(slot: Callable[..., Any]) -> int | None:
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
-def connect(self: Any, signature: str, slot: Callable[..., Any]) -> bool:
-    """`widget.connect('clicked(bool)', slot)`: surplus arguments are dropped, exceptions are recorded."""
-    signal, count = _signal(self, signature)
-    accepted = _accepts(slot)
+def _held(obj: Any) -> list[tuple[str, Any, Any, Any]]:
+    address = shiboken6.getCppPointer(obj)[0]
+    if address not in _connections:
+        _connections[address] = []
+        obj.destroyed.connect(lambda *_: _connections.pop(address, None))
+    return _connections[address]
 
-    def call(*arguments: Any) -> None:
-        arguments = arguments[:count] if accepted is None else arguments[: min(count, accepted)]
+
+def connect(self: Any, signature: str, slot: Callable[..., Any]) -> bool:
+    """`widget.connect('clicked(bool)', slot)`. An unknown signal: a line is printed, False is returned."""
+    wanted = normalized(signature)
+    signal = _signal(self, wanted)
+    if signal is None:
+        faults.note("signal", f"QObject::connect: there is no signal {type(self).__name__}::{wanted}")
+        return False
+    accepted = _accepts(slot)
+    arguments = wanted[:-1].split("(", 1)[1]
+    count = arguments.count(",") + 1 if arguments else 0
+    count = count if accepted is None else min(count, accepted)
+
+    def call(*values: Any) -> None:
         try:
-            slot(*arguments)
+            slot(*values[:count])
         except Exception as error:
-            record(type(error), error, error.__traceback__)
+            faults.record(type(error), error, error.__traceback__)
 
     signal.connect(call)
-    self.__dict__.setdefault("_connections", []).append((signature, slot, signal, call))
+    _held(self).append((wanted, slot, signal, call))
     return True
 
 
 def disconnect(self: Any, signature: str, slot: Callable[..., Any]) -> bool:
     """Undo one `connect`. Returns False where there was none."""
-    for connection in list(self.__dict__.get("_connections", [])):
-        if connection[:2] == (signature, slot):
+    held = _held(self)
+    for connection in held:
+        if connection[:2] == (normalized(signature), slot):
             connection[2].disconnect(connection[3])
-            self._connections.remove(connection)
+            held.remove(connection)
             return True
     return False
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """While a .ui file is loaded: PySide's loader hangs named children on the top widget (PythonQt finds them too)."""
+    global _loading
+    _loading = True
+    try:
+        yield
+    finally:
+        _loading = False
 
 
 def _refuse_new_attributes() -> None:
@@ -114,9 +167,8 @@ def _refuse_new_attributes() -> None:
 
     def setattribute(self: Any, name: str, value: Any) -> None:
         cls = type(self)
-        foreign = cls.__module__.startswith("PySide6") or hasattr(cls, "stand_in")
-        child = isinstance(value, QtWidgets.QWidget)  # the .ui loader hangs named children on the top widget
-        if foreign and not child and not name.startswith("_") and not hasattr(cls, name):
+        child = _loading and isinstance(value, QtCore.QObject)
+        if _is_foreign(cls) and not child and not name.startswith("_") and not hasattr(cls, name):
             raise AttributeError(f"'{cls.__name__}' has no attribute '{name}'")
         if isinstance(inspect.getattr_static(cls, name, None), QtCore.Property):  # of a stand-in class
             QObject.setProperty(self, name, value)
@@ -128,30 +180,48 @@ def _refuse_new_attributes() -> None:
             cls.__setattr__ = setattribute  # type: ignore[assignment, method-assign]
 
 
+def _catch_connect() -> None:
+    """shiboken answers connect and disconnect by itself, so they are caught where attributes are looked up."""
+
+    def caught(plain: Any) -> Any:
+        def getattribute(self: Any, name: str) -> Any:
+            if name == "connect":
+                return types.MethodType(connect, self)
+            if name == "disconnect":
+                return types.MethodType(disconnect, self)
+            try:
+                return plain(self, name)
+            except AttributeError:
+                member = getattr(type(self), name, None)  # PythonQt finds enum values on objects too
+                if isinstance(member, (enum.Enum, int)) and name[:1].isupper():
+                    return member
+                raise
+
+        return getattribute
+
+    for cls in _qt_classes():
+        if "__getattribute__" in vars(cls):
+            cls.__getattribute__ = caught(cls.__getattribute__)  # type: ignore[method-assign]
+
+
 def patch() -> None:
     """Make every class of PySide6 answer like PythonQt. Call once, before any stand-in class is made."""
+    single_shot = QtCore.QTimer.singleShot
     for cls in _qt_classes():
         meta = cls.staticMetaObject  # type: ignore[attr-defined]
         for index in range(meta.propertyOffset(), meta.propertyCount()):
             name = meta.property(index).name()
-            if name not in _VIRTUAL_GETTERS:
+            if name not in _VIRTUAL_GETTERS and not reference.lacks_property(cls, name):
                 setattr(cls, name, _as_attribute(name))
+    both = _StaticToo(QtCore.QTimer.singleShot.fget, QtCore.QTimer.singleShot.fset)  # type: ignore[attr-defined]
+    both.static, QtCore.QTimer.singleShot = single_shot, both  # type: ignore[assignment, method-assign]
     named = property(lambda self: self.property("objectName"), lambda self, v: self.setProperty("objectName", v))
     QObject.name = named  # type: ignore[attr-defined]
     QObject.className = lambda self: self.metaObject().className()  # type: ignore[attr-defined]
 
-    plain = QObject.__getattribute__  # shiboken answers connect and disconnect by itself, so they are caught here
-
-    def getattribute(self: Any, name: str) -> Any:
-        if name == "connect":
-            return types.MethodType(connect, self)
-        if name == "disconnect":
-            return types.MethodType(disconnect, self)
-        return plain(self, name)
-
-    QObject.__getattribute__ = getattribute  # type: ignore[assignment, method-assign]
+    _catch_connect()
     _refuse_new_attributes()
-    sys.excepthook = record
+    sys.excepthook = faults.record
 
 
 def make_qt() -> types.ModuleType:

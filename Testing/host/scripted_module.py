@@ -1,4 +1,4 @@
-"""`slicer.ScriptedLoadableModule` and `SampleData`: the base classes a scripted module stands on."""
+"""`slicer.ScriptedLoadableModule`: the base classes a scripted module stands on."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ class ScriptedLoadableModule:
 class ScriptedLoadableModuleWidget:
     def __init__(self, parent: Any) -> None:
         self.moduleName = type(self).__name__.removesuffix("Widget")
+        self.developerMode = slicer.util.settingsValue("Developer/DeveloperMode", False, slicer.util.toBool)
         self.parent = parent
         self.layout = parent.layout()
+        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
     def resourcePath(self, filename: str) -> str:
         return os.path.join(os.path.dirname(slicer.util.modulePath(self.moduleName)), "Resources", filename)
@@ -46,9 +48,18 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self) -> None:
         """Called before the module is unloaded."""
 
+    def _onModuleAboutToBeUnloaded(self, moduleName: str) -> None:
+        if moduleName == self.moduleName:
+            self.cleanup()
+            slicer.app.moduleManager().disconnect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
+
+    def onReload(self) -> None:
+        """What the developer's Reload button does."""
+        slicer.util.reloadScriptedModule(self.moduleName)
+
 
 class ScriptedLoadableModuleLogic:
-    def __init__(self) -> None:
+    def __init__(self, parent: Any = None) -> None:
         self.moduleName = type(self).__name__.removesuffix("Logic")
 
     def getParameterNode(self) -> Any:
@@ -70,25 +81,3 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 
     def runTest(self) -> None:
         """The real base class runs every test method from here."""
-
-
-class SampleDataLogic:
-    """Records what is registered; downloads nothing."""
-
-    sources: list[dict[str, Any]] = []
-
-    @staticmethod
-    def registerCustomSampleDataSource(
-        category: str = "Custom",
-        sampleName: str | None = None,
-        uris: Any = None,
-        fileNames: Any = None,
-        nodeNames: Any = None,
-        customDownloader: Any = None,
-        thumbnailFileName: str | None = None,
-        loadFileTypes: Any = None,
-        loadFiles: Any = None,
-        loadFileProperties: Any = None,
-        checksums: Any = None,
-    ) -> None:
-        SampleDataLogic.sources.append(dict(locals()))

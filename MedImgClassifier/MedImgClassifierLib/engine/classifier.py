@@ -76,7 +76,7 @@ class Classifier:
         channels = [case.channels[channel.name] for channel in spec.channels]
         volumes = [in_plane(volume, spec.plane) for volume in channels if volume is not None]
         if bundle.temperature is None:
-            findings.append(Finding("UNCALIBRATED", "info", "probabilities are uncalibrated: compare, do not trust"))
+            findings.append(Finding.of("UNCALIBRATED", "info"))
         clock.stop("check")
 
         runtime = FrugalRuntime(self.runtime, self._on_cpu)

@@ -57,6 +57,24 @@ _CATALOGUE = {
         "网络“{network}”无法以 {rows} x {columns} 像素、批量 {batch} 进行训练（{reason}）",
         "请增大 --size 或 --batch，或改用其他 --network",
     ),
+    "USAGE_KIT_TARGET": _Text(
+        "no offline kit can be made for '{what}'",
+        "give one of: {known}",
+        "无法为“{what}”制作离线安装包",
+        "请使用其中之一：{known}",
+    ),
+    "USAGE_FILE_NOT_WRITTEN": _Text(
+        "cannot write '{path}': {reason}",
+        "choose another place, or free space there",
+        "无法写入“{path}”：{reason}",
+        "请另选位置，或释放其空间",
+    ),
+    "USAGE_BUNDLE_SHIPPED": _Text(
+        "bundle '{name}' came with MedImgClassifier and is not removed",
+        "choose another one in the list",
+        "模型包“{name}”随 MedImgClassifier 提供，不能移除",
+        "请在列表中选择其他模型包",
+    ),
     # --- what was to be classified
     "INPUT_NOT_FOUND": _Text(
         "'{path}' does not exist", "check the path", "“{path}”不存在", "请检查路径"
@@ -133,6 +151,48 @@ _CATALOGUE = {
         "“{path}”指向文件之外（{reason}）",
         "请将文件头与体素保存在同一文件中",
     ),
+    "INPUT_RESTRICTION": _Text(
+        "'{name}' cannot say which slices to classify: {reason}",
+        "choose or draw another region or segment, or classify the whole volume",
+        "“{name}”无法说明要分类哪些切片：{reason}",
+        "请选择或绘制其他区域或分割，或对整个体数据分类",
+    ),
+    "INPUT_NO_EVIDENCE": _Text(
+        "no evidence for {labels} reaches {percent} % of the case's largest",
+        "choose a lower threshold or another class",
+        "{labels} 的证据均未达到该病例最大值的 {percent} %",
+        "请降低阈值或选择其他类别",
+    ),
+    "INPUT_CHANGING": _Text(
+        "'{path}' was changed again and again while it was being copied",
+        "classify when nothing edits it any more",
+        "“{path}”在复制过程中一再被修改",
+        "请在不再编辑该体数据后再进行分类",
+    ),
+    "INPUT_KIT": _Text(
+        "'{path}' is not a sound offline kit: {reason}",
+        "copy it again, or make it again with `medimg kit`",
+        "“{path}”不是完好的离线安装包：{reason}",
+        "请重新复制，或用 `medimg kit` 重新制作",
+    ),
+    "INPUT_KIT_MISFIT": _Text(
+        "the offline kit '{path}' is for {made_for}, here is {here}",
+        "make one for this computer with `medimg kit --platform ... --python ...`",
+        "离线安装包“{path}”适用于 {made_for}，而此处为 {here}",
+        "请用 `medimg kit --platform ... --python ...` 为此计算机制作",
+    ),
+    "INPUT_KIT_LACKS": _Text(
+        "the offline kit lacks a library that is needed here ({reason})",
+        "make it again with `medimg kit` of the version of MedImgClassifier that is used here",
+        "离线安装包缺少此处所需的库（{reason}）",
+        "请用与此处相同版本的 MedImgClassifier 通过 `medimg kit` 重新制作",
+    ),
+    "INPUT_KIT_BUNDLE": _Text(
+        "the libraries of the offline kit are installed, but its bundle '{name}' was not taken in: {reason}",
+        "classify with another bundle, or get this one again from its maker",
+        "离线安装包中的库已安装，但未导入其中的模型包“{name}”：{reason}",
+        "请使用其他模型包进行分类，或向制作者重新获取该模型包",
+    ),
     # --- labelled data for training
     "DATA_MANIFEST": _Text(
         "manifest '{path}', {where}: {reason}",
@@ -207,6 +267,12 @@ _CATALOGUE = {
         "模型包“{path}”需要本版本不支持的功能：{reason}",
         "请更新 MedImgClassifier",
     ),
+    "BUNDLE_INSTALLED": _Text(
+        "bundle '{path}' is not taken in: '{name}' is here already, and {reason}",
+        "remove that one first, or ask the maker for a new version",
+        "未导入模型包“{path}”：已有“{name}”，且{reason}",
+        "请先移除已有的模型包，或向制作者索取新版本",
+    ),
     # --- the computer
     "RESOURCE_MISSING_LIBRARY": _Text(
         "{library} is not installed, and {purpose} needs it",
@@ -244,6 +310,104 @@ _CATALOGUE = {
         "无法使用临时文件夹“{path}”：{reason}",
         "请释放其空间，或在环境变量 TMPDIR（Windows 为 TEMP）中指定其他文件夹后重新启动",
     ),
+    "RESOURCE_BUNDLE_FOLDER": _Text(
+        "cannot use the folder for imported bundles, '{path}': {reason}",
+        "free space or allow writing there, or name another in the environment variable MEDIMG_BUNDLES and start again",
+        "无法使用存放导入模型包的文件夹“{path}”：{reason}",
+        "请释放其空间或开放写入权限，或在环境变量 MEDIMG_BUNDLES 中指定其他文件夹后重新启动",
+    ),
+    "RESOURCE_INSTALL_PROXY": _Text(
+        "the libraries cannot be downloaded, the proxy refuses or does not answer ({reason})",
+        "name your proxy in the environment variable HTTPS_PROXY (http://name:port) and start again, or use an offline "
+        "kit (`medimg kit`)",
+        "无法下载所需的库，代理拒绝或没有响应（{reason}）",
+        "请在环境变量 HTTPS_PROXY 中指定代理（http://名称:端口）后重新启动，或使用离线安装包（`medimg kit`）",
+    ),
+    "RESOURCE_INSTALL_CERTIFICATE": _Text(
+        "the libraries cannot be downloaded, the server's certificate is not trusted here ({reason})",
+        "ask your IT department for the file of its certificate authority, name that file in the environment variables "
+        "PIP_CERT and REQUESTS_CA_BUNDLE and start again, or use an offline kit (`medimg kit`)",
+        "无法下载所需的库，服务器证书在此不受信任（{reason}）",
+        "请向信息部门索取其证书颁发机构文件，在环境变量 PIP_CERT 和 REQUESTS_CA_BUNDLE 中指定该文件后重新启动，"
+        "或使用离线安装包（`medimg kit`）",
+    ),
+    "RESOURCE_INSTALL_NETWORK": _Text(
+        "the libraries cannot be downloaded, the network does not answer ({reason})",
+        "check the connection; behind a proxy the environment variable HTTPS_PROXY must name one that answers "
+        "(http://name:port), then start again; without internet use an offline kit (`medimg kit`)",
+        "无法下载所需的库，网络没有响应（{reason}）",
+        "请检查网络连接；若使用代理，环境变量 HTTPS_PROXY 须指定可用的代理（http://名称:端口），然后重新启动；"
+        "没有互联网时请使用离线安装包（`medimg kit`）",
+    ),
+    "RESOURCE_INSTALL_DISK_FULL": _Text(
+        "the disk is full ({reason})",
+        "free some space (0.2 GB, with PyTorch 8 GB) where Slicer and the temporary folder are and try again",
+        "磁盘已满（{reason}）",
+        "请在 Slicer 和临时文件夹所在磁盘释放空间（0.2 GB，含 PyTorch 时 8 GB）后重试",
+    ),
+    "RESOURCE_INSTALL_PERMISSION": _Text(
+        "Slicer's folder may not be written to ({reason})",
+        "close other Slicer windows, which may hold files there; if that is not it, install Slicer into a folder of "
+        "your own or ask who administers it",
+        "无法写入 Slicer 的文件夹（{reason}）",
+        "请关闭其他可能占用文件的 Slicer 窗口；若仍不行，请将 Slicer 安装到您自己的文件夹，或联系管理员",
+    ),
+    "RESOURCE_INSTALL_LONG_PATH": _Text(
+        "a file's path is too long for this computer ({reason})",
+        "install Slicer into a folder with a short path, or have long paths allowed in Windows",
+        "文件路径超出此计算机的长度限制（{reason}）",
+        "请将 Slicer 安装到路径较短的文件夹，或在 Windows 中启用长路径",
+    ),
+    "RESOURCE_INSTALL_CONFLICT": _Text(
+        "the libraries do not go together with those that Slicer and its other extensions have ({reason})",
+        "update Slicer and MedImgClassifier; nothing was changed",
+        "所需的库与 Slicer 及其他扩展已有的库不兼容（{reason}）",
+        "请更新 Slicer 和 MedImgClassifier；未作任何更改",
+    ),
+    "RESOURCE_INSTALL_NO_WHEEL": _Text(
+        "a library is not offered for this computer and Python ({reason})",
+        "check that Slicer is 5.12 or newer; a package server of your own must have it too; or use an offline kit "
+        "(`medimg kit`)",
+        "没有适用于此计算机和 Python 的库（{reason}）",
+        "请确认 Slicer 为 5.12 或更新版本；自建的软件包服务器也须提供该库；或使用离线安装包（`medimg kit`）",
+    ),
+    "RESOURCE_INSTALL_FAILED": _Text(
+        "the libraries could not be installed ({reason})",
+        "try again; Slicer's Python console has the whole text",
+        "无法安装所需的库（{reason}）",
+        "请重试；完整信息见 Slicer 的 Python 控制台",
+    ),
+    "RESOURCE_INSTALL_BUSY": _Text(
+        "another installation into Slicer's Python is under way",
+        "wait until it has ended and try again",
+        "正在向 Slicer 的 Python 安装其他组件",
+        "请等待其完成后重试",
+    ),
+    "RESOURCE_INSTALL_CHANGED": _Text(
+        "the installation has changed libraries of Slicer itself ({listing})",
+        "put them back with slicer.util.pip_install('{restore}') in the Python console, or install Slicer again",
+        "安装过程更改了 Slicer 自带的库（{listing}）",
+        "请在 Python 控制台中用 slicer.util.pip_install('{restore}') 恢复，或重新安装 Slicer",
+    ),
+    "RESOURCE_INSTALL_UNUSABLE": _Text(
+        "{library} was installed and does not load ({reason})",
+        "on Windows install Microsoft's Visual C++ redistributable; if it comes back, report it with the text of "
+        "`medimg doctor`",
+        "{library} 已安装但无法加载（{reason}）",
+        "在 Windows 上请安装微软 Visual C++ 运行库；若再次出现，请附上 `medimg doctor` 的输出进行报告",
+    ),
+    "RESOURCE_INSTALL_TORCH": _Text(
+        "Slicer's PyTorch extension could not install PyTorch ({reason})",
+        "try it in the extension's own module, or choose the small libraries",
+        "Slicer 的 PyTorch 扩展无法安装 PyTorch（{reason}）",
+        "请在该扩展自己的模块中尝试，或选择小型库",
+    ),
+    "RESOURCE_PYTORCH_EXTENSION": _Text(
+        "Slicer's PyTorch extension is not installed, and the GPU needs it",
+        "install 'PyTorch' in the Extensions Manager and start Slicer again, or choose the small libraries",
+        "未安装 Slicer 的 PyTorch 扩展，而使用 GPU 需要它",
+        "请在扩展管理器中安装“PyTorch”并重新启动 Slicer，或选择小型库",
+    ),
     "RESOURCE_WORKER_START": _Text(
         "the inference process does not start with '{command}': {reason}",
         "reinstall the program that this names, or see whether a virus scanner holds it back",
@@ -270,6 +434,18 @@ _CATALOGUE = {
     ),
     "CANCELLED": _Text(
         "cancelled; nothing was written", "run it again when you like", "已取消；未写入任何内容", "可随时重新运行"
+    ),
+    "CANCELLED_INSTALL": _Text(
+        "the installation was cancelled; what pip had begun goes on to its end",
+        "press Classify when you like to begin anew",
+        "安装已取消；pip 已开始的部分会自行完成",
+        "可随时点击“分类”重新开始",
+    ),
+    "CANCELLED_INSTALL_DECLINED": _Text(
+        "nothing was installed, and without its libraries nothing can be classified",
+        "press Classify when you want to be asked again",
+        "未安装任何内容；缺少所需的库时无法进行分类",
+        "如需再次选择，请点击“分类”",
     ),
     "CANCELLED_TRAINING": _Text(
         "training was cancelled; '{path}' holds the last full epoch",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Refusal
-from .result import Finding
+from .findings import Finding
 from .runtimes import Device, Encoded, Precision, Runtime, RuntimeName
 
 
@@ -41,10 +41,10 @@ class FrugalRuntime:
         """What had to be done, once all batches are through."""
         said = []
         if self._full_device is not None:
-            said.append(f"the memory of {self._full_device} was full: {self.name} on the CPU went on")
+            said.append(Finding.of("MEMORY_FULL", "info", device=self._full_device, runtime=self.name))
         if self._part is not None:
-            said.append(f"memory was short: {self._part} slices at a time on {self.device}")
-        return [Finding("MEMORY_SHORT", "info", "; ".join(said))] if said else []
+            said.append(Finding.of("MEMORY_SHORT", "info", slices=self._part, device=self.device))
+        return said
 
     def encode(self, images: NDArray[np.float32], maps: bool) -> Encoded:
         """As Runtime.encode. Raises Refusal(RESOURCE_MEMORY) where not even a single slice fits."""

@@ -17,8 +17,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from .findings import Finding
 from .networks import Cells
-from .result import Finding
 
 METHOD = "occlusion"
 GRID = 7
@@ -86,11 +86,8 @@ def seconds(seconds_per_image: float, slices: int) -> float:
 def instead(network: str, runtime: str, duration: float) -> Finding:
     """What to say where the network's own evidence was asked for and cannot be had: it needs torch, and `runtime` runs
     the network. duration: of occlusion instead, in seconds, which is offered and never done unasked."""
-    text = (
-        f"evidence of the network {network} needs torch, but {runtime} runs it here, so there is none; "
-        f"occlusion would take about {_in_words(duration)} (--evidence occlusion)"
-    )
-    return Finding("EVIDENCE_NOT_AVAILABLE", "warn", text)
+    facts = {"network": network, "runtime": runtime, "duration": _in_words(duration)}
+    return Finding.of("EVIDENCE_NOT_AVAILABLE", "warn", **facts)
 
 
 def _in_words(duration: float) -> str:

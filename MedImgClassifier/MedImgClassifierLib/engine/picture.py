@@ -36,7 +36,6 @@ MOST_PANELS = 6
 BACKGROUND, TEXT, FAINT, WARNING, REFUSED = "#0d1117", "#e6edf3", "#8b949e", "#e3b341", "#ff7b72"
 OTHER_COLOUR = "#6e7681"  # of all labels beyond the palette
 FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Microsoft YaHei", "PingFang SC", "WenQuanYi Micro Hei")
-WHY = {"most_probable": "most probable", "example": "example", "least_certain": "least certain"}
 
 
 def overlay_picture(classification: Classification, volume: Volume, path: Path) -> None:
@@ -92,13 +91,13 @@ def _panels(classification: Classification, volume: Volume) -> list[_Panel]:
     """The key slices from first to last; one that is worth looking at for two reasons is one panel."""
     reasons: dict[tuple[int, int], list[str]] = {}
     for key in classification.key_slices:
-        reasons.setdefault((key.row, key.label), []).append(key.why)
+        reasons.setdefault((key.row, key.label), []).append(key.why_in_words())
     sliced, at = classified_slices(classification, volume)
     chosen = sorted(list(reasons.items())[:MOST_PANELS])
     return [
         _Panel(
             KeySlice(row, label, "most_probable"),
-            ", ".join(WHY[why] for why in reason),
+            ", ".join(reason),
             displayed(slice_view(sliced, at[row])),
         )
         for (row, label), reason in chosen

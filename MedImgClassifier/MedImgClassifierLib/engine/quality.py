@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import Refusal
+from .findings import Finding
 from .preprocess import InputSpec
-from .result import Finding
 from .volume import Case, Volume
 
 
@@ -34,7 +34,8 @@ def check(case: Case, spec: InputSpec, bundle_id: str) -> list[Finding]:
 
 def _findings(volume: Volume) -> list[Finding]:
     path = volume.source.path or "input"
-    findings = [Finding(code, "warn", detail) for code, _, detail in (n.partition(": ") for n in volume.source.notes)]
+    notes = (note.partition(": ") for note in volume.source.notes)
+    findings = [Finding(code, "warn", detail, {"detail": detail}) for code, _, detail in notes]
     if volume.units == "RGB":
         raise Refusal("INPUT_DIMENSIONS", path=path, shape="a colour image")
     flat = volume.voxels.reshape(len(volume.voxels), -1)
@@ -45,16 +46,14 @@ def _findings(volume: Volume) -> list[Finding]:
     if len(empty) == len(flat):
         raise Refusal("INPUT_VALUES", path=path, reason="no slice has any contrast")
     if len(empty):
-        text = f"{len(empty)} of {len(flat)} slices have no contrast (first: K {empty[0]}); their class means nothing"
-        findings.append(Finding("EMPTY_SLICES", "warn", text))
+        counts = {"empty": len(empty), "count": len(flat), "first": int(empty[0])}
+        findings.append(Finding.of("EMPTY_SLICES", "warn", **counts))
     if volume.irregularity:
-        text = f"the stack is {volume.irregularity}; slices are classified as acquired, pictures show it resampled"
-        findings.append(Finding("IRREGULAR_STACK", "warn", text))
+        findings.append(Finding.of("IRREGULAR_STACK", "warn", irregularity=volume.irregularity))
     if not volume.modality:
-        text = "the file does not say its modality; a CT would be shown to the network without its HU window"
-        findings.append(Finding("MODALITY_UNKNOWN", "warn", text))
+        findings.append(Finding.of("MODALITY_UNKNOWN", "warn"))
     elif volume.modality == "CT" and volume.units != "HU":
-        findings.append(Finding("UNITS_UNKNOWN", "warn", "CT values are not in HU; no CT window is applied"))
+        findings.append(Finding.of("UNITS_UNKNOWN", "warn"))
     return findings
 
 

@@ -5,19 +5,52 @@ from __future__ import annotations
 import csv
 import json
 import unicodedata
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .result import NOTICE, Classification, Finding
+from .result import NOTICE, Classification, Finding, notice
 
 TABLE_WIDTH = 100
 TABLE_RUNS = 40
 """Most lines of runs a terminal table has; the rest is counted in words."""
 
-SEVERITY_WORDS = {"refuse": "refused", "warn": "warning", "info": "note"}
+
+class _Words(NamedTuple):
+    """The words of the table on the terminal."""
+
+    head: tuple[str, str, str, str, str, str]
+    between: str
+    more: str
+    answer: str
+    use: str
+    no_use: str
+    severity: Mapping[str, str]
+
+
+_WORDS = {
+    "en": _Words(
+        head=("slices", "images", "position", "label", "lowest p", "median p"),
+        between=" to ",
+        more="... and {count} further runs: see results.csv",
+        answer="answer: {text}",
+        use="intended use: {text}",
+        no_use="not stated",
+        severity={"refuse": "refused", "warn": "warning", "info": "note"},
+    ),
+    "zh": _Words(
+        head=("切片", "图像", "位置", "类别", "最低 p", "中位 p"),
+        between=" 至 ",
+        more="……另有 {count} 段：见 results.csv",
+        answer="结果：{text}",
+        use="预期用途：{text}",
+        no_use="未说明",
+        severity={"refuse": "拒绝", "warn": "警告", "info": "提示"},
+    ),
+}
 
 
 def write_json(classification: Classification, path: Path) -> None:
@@ -71,25 +104,29 @@ def _harmless(cell: str) -> str:
     return f"'{cell}" if cell.lstrip()[:1] in tuple("=+-@") or cell[:1] in ("\t", "\r", "\n") else cell
 
 
-def table(classification: Classification) -> str:
-    """The answer for a terminal of 100 columns: runs of slices with one label, answer, findings, notice."""
-    lines = [] if classification.refused else [*_run_lines(classification), ""]
-    lines += wrapped(f"answer: {classification.in_words()}")
+def table(classification: Classification, language: str = "en") -> str:
+    """The answer for a terminal of 100 columns: runs of slices with one label, answer, findings, notice.
+
+    language: 'en' or 'zh'. What a bundle says of itself stays as it is.
+    """
+    words = _WORDS[language]
+    lines = [] if classification.refused else [*_run_lines(classification, language), ""]
+    lines += wrapped(words.answer.format(text=classification.in_words(language)))
     for finding in classification.findings:
-        lines += wrapped(finding_in_words(finding))
-    lines += wrapped(f"intended use: {classification.bundle.get('intended_use') or 'not stated'}")
-    return "\n".join([*lines, NOTICE])
+        lines += wrapped(finding_in_words(finding, language))
+    lines += wrapped(words.use.format(text=classification.bundle.get("intended_use") or words.no_use))
+    return "\n".join([*lines, notice(language)])
 
 
-def finding_in_words(finding: Finding) -> str:
-    """e.g. 'warning[QUALITY_TILT]: sheared by 18.5 degrees'."""
-    return f"{SEVERITY_WORDS[finding.severity]}[{finding.code}]: {finding.message}"
+def finding_in_words(finding: Finding, language: str = "en") -> str:
+    """e.g. 'warning[QUALITY_TILT]: sheared by 18.5 degrees'. language: 'en' or 'zh'."""
+    return f"{_WORDS[language].severity[finding.severity]}[{finding.code}]: {finding.text(language)}"
 
 
-def _run_lines(classification: Classification) -> list[str]:
-    slices, best = classification.slices, classification.slices.best
+def _run_lines(classification: Classification, language: str) -> list[str]:
+    slices, best, words = classification.slices, classification.slices.best, _WORDS[language]
     runs = [list(run) for _, run in groupby(range(len(slices)), key=lambda n: int(best[n]))]
-    cells = [["slices", "images", "position", "label", "lowest p", "median p"]]
+    cells = [list(words.head)]
     for run in runs[:TABLE_RUNS]:
         first, last = run[0], run[-1]
         probability = slices.probabilities[run, best[first]]
@@ -99,7 +136,9 @@ def _run_lines(classification: Classification) -> list[str]:
             [
                 _span(str(numbers[first]), str(numbers[last])),
                 _span(str(images[first]), str(images[last])) if images else "-",
-                _span(slices.position_in_words(first), slices.position_in_words(last), " to "),
+                _span(
+                    slices.position_in_words(first, language), slices.position_in_words(last, language), words.between
+                ),
                 plain(classification.labels[best[first]].name),
                 f"{probability.min():.3f}",
                 f"{float(np.median(probability)):.3f}",
@@ -109,7 +148,7 @@ def _run_lines(classification: Classification) -> list[str]:
     widths[3] = min(widths[3], TABLE_WIDTH - 2 * 5 - sum(widths) + widths[3])
     lines = ["  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)) for row in cells]
     if len(runs) > TABLE_RUNS:
-        lines.append(f"... and {len(runs) - TABLE_RUNS} further runs: see results.csv")
+        lines.append(words.more.format(count=len(runs) - TABLE_RUNS))
     return [line.rstrip() for line in lines]
 
 

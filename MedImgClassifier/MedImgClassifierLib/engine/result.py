@@ -13,13 +13,30 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .findings import Finding as Finding
+
 Floats = NDArray[np.float64]
 Maps = NDArray[np.float32]
 
 FORMAT = "medimgclassifier-results"
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
+"""Versions of results.json that `Classification.from_json` takes. In version 1 findings have no facts."""
 NOTICE = "Research use only, not for diagnosis."
 COORDINATES = "LPS, mm"
+
+_DIRECTIONS = ("RL", "AP", "IS")  # names of the patient axes' negative and positive ends
+_DIRECTIONS_ZH = {"R": "右", "L": "左", "A": "前", "P": "后", "I": "下", "S": "上"}
+_WHY = {
+    "most_probable": ("most probable", "最典型"),
+    "example": ("example", "示例"),
+    "least_certain": ("least certain", "最不确定"),
+}
+
+
+def notice(language: str = "en") -> str:
+    """What is shown wherever an answer is. language, here and below: 'en' or 'zh'."""
+    return "仅供研究使用，不用于诊断。" if language == "zh" else NOTICE
 
 
 @dataclass(frozen=True)
@@ -37,15 +54,6 @@ class Label:
 
     name: str
     code: Code | None = None
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something to know before believing the result. severity 'refuse' means: do not show a class."""
-
-    code: str
-    severity: Literal["refuse", "warn", "info"]
-    message: str
 
 
 @dataclass(frozen=True)
@@ -115,16 +123,23 @@ class SliceResults:
         """[N] position of each slice along its own normal, as `Volume.positions_mm`."""
         return np.asarray((self.centre_lps * self.normal_lps).sum(axis=1))
 
-    def position_in_words(self, n: int) -> str:
+    def position_in_words(self, n: int, language: str = "en") -> str:
         """Position as readers know it, e.g. 'S 45.2 mm': along the normal, named by the nearest patient axis."""
         axis = int(np.abs(self.normal_lps[n]).argmax())
         position = round(float(self.positions_mm[n] * np.sign(self.normal_lps[n, axis])), 1)
-        return f"{('RL', 'AP', 'IS')[axis][position >= 0]} {abs(position):.1f} mm"
+        letter = _DIRECTIONS[axis][position >= 0]
+        if language == "zh":  # the letter stays: it is what stands at the edges of the views
+            return f"{letter}（{_DIRECTIONS_ZH[letter]}）{abs(position):.1f} mm"
+        return f"{letter} {abs(position):.1f} mm"
 
-    def name(self, n: int) -> str:
+    def name(self, n: int, language: str = "en") -> str:
         """'slice 12 (image 34), S 45.2 mm': k from 0, or the row where slices were resampled; InstanceNumber."""
+        k, position = self.native_k[n] if self.native_k else n, self.position_in_words(n, language)
+        if language == "zh":
+            image = f"（图像 {self.instance_numbers[n]}）" if self.instance_numbers else ""
+            return f"切片 {k}{image}，{position}"
         image = f" (image {self.instance_numbers[n]})" if self.instance_numbers else ""
-        return f"slice {self.native_k[n] if self.native_k else n}{image}, {self.position_in_words(n)}"
+        return f"slice {k}{image}, {position}"
 
 
 @dataclass(frozen=True)
@@ -138,6 +153,10 @@ class KeySlice:
     row: int
     label: int
     why: Literal["most_probable", "example", "least_certain"]
+
+    def why_in_words(self, language: str = "en") -> str:
+        """Why it is worth looking at, e.g. 'most probable'."""
+        return _WHY[self.why][language == "zh"]
 
 
 @dataclass(frozen=True)
@@ -171,21 +190,34 @@ class Classification:
         return [int(n) for n in np.bincount(self.slices.best, minlength=len(self.labels))]
 
     @property
+    def commonest(self) -> int:
+        """Index of the label that leads in most slices."""
+        return int(np.argmax(self.counts()))
+
+    def median_probability(self, label: int) -> float:
+        """Of a label, over the slices where it leads; 0 where it leads in none."""
+        leads = self.slices.best == label
+        return float(np.median(self.slices.probabilities[leads, label])) if leads.any() else 0.0
+
+    @property
     def refused(self) -> bool:
         """True where a finding says that no class may be shown."""
         return any(finding.severity == "refuse" for finding in self.findings)
 
-    def in_words(self) -> str:
+    def in_words(self, language: str = "en") -> str:
         """The answer in a sentence, e.g. 'HeadCT in 26 of 28 slices (uncalibrated)'."""
+        chinese = language == "zh"
         if self.refused:
-            return "no class: " + "; ".join(f.message for f in self.findings if f.severity == "refuse")
-        counts = self.counts()
-        best = int(np.argmax(counts))
-        trust = "" if self.calibrated else " (uncalibrated)"
-        return f"{self.labels[best].name} in {counts[best]} of {len(self.slices)} slices{trust}"
+            reasons = [finding.text(language) for finding in self.findings if finding.severity == "refuse"]
+            return "不给出类别：" + "；".join(reasons) if chinese else "no class: " + "; ".join(reasons)
+        counts, best = self.counts(), self.commonest
+        label, count, total = self.labels[best].name, counts[best], len(self.slices)
+        if chinese:
+            return f"{label}：{total} 个切片中的 {count} 个{'' if self.calibrated else '（未校准）'}"
+        return f"{label} in {count} of {total} slices{'' if self.calibrated else ' (uncalibrated)'}"
 
     def to_json(self) -> dict[str, Any]:
-        """The content of results.json, version 1 (docs/results.md, schema `results.schema.json`).
+        """The content of results.json, version 2, in English (docs/results.md, schema `results.schema.json`).
 
         A refused case keeps its numbers for whoever looks into it, but names no class.
         """
@@ -229,9 +261,9 @@ class Classification:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Classification:
-        """The inverse of `to_json`. Raises ValueError for another format or version."""
-        if document.get("format") != FORMAT or document.get("version") != VERSION:
-            raise ValueError(f"not {FORMAT} version {VERSION}")
+        """The inverse of `to_json`, for version 1 too. Raises ValueError for another format or version."""
+        if document.get("format") != FORMAT or document.get("version") not in READABLE:
+            raise ValueError(f"not {FORMAT} version {' or '.join(map(str, READABLE))}")
         rows: Sequence[Mapping[str, Any]] = document["slices"]
         known_k = all(row["k"] is not None for row in rows)
         numbers = tuple(row["instance_number"] for row in rows)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..translation import _
 from . import nodes, result_nodes
-from .overlay import addEvidence, exchangeEvidence, hideOverlay, isEvidence, showOverlay
-from .translation import _
+from .overlay import changeClass, hideOverlay, isEvidence, showOverlay
 
 if TYPE_CHECKING:
     from ..engine.result import Classification
@@ -50,24 +50,18 @@ def speaksFor(classification: Classification, label: str) -> bool:
 
 
 def chooseEvidence(table: Any, classification: Classification, label: str) -> Any:
-    """Put the evidence for a class in the place of that for another; returns its node.
+    """Let the evidence node of a result show the evidence for a class; returns that node.
 
-    Views that showed the earlier evidence show the new one, with the same threshold. If anything fails, the scene
-    is left as it was. Raises ValueError for an unknown class.
+    It is the same node with another name: views, threshold, colours and legend stay as the reader has them. If
+    anything fails, it is left as it was. Raises ValueError for an unknown class.
     """
-    scene, result = table.GetScene(), result_nodes.resultOf(table)
+    result = result_nodes.resultOf(table)
     if label == shownLabel(table):
         return result.evidence
     index = [known.name for known in classification.labels].index(label)
-    title = _("{name} evidence for {label}").format(name=table.GetName(), label=label)
-    with result_nodes.allOrNothing(scene):
-        evidence, _speaks = addEvidence(scene, classification, index, result.volume, title)
-        nodes.signNode(evidence, classification.bundle, "evidence")
-    exchangeEvidence(scene, result.evidence, evidence)
-    table.SetNodeReferenceID(nodes.EVIDENCE_ROLE, evidence.GetID())
-    for node in (result.evidence.GetDisplayNode(), result.evidence):
-        scene.RemoveNode(node)
-    return evidence
+    changeClass(result.evidence, classification, index, result.volume)
+    result.evidence.SetName(_("{name} evidence for {label}").format(name=table.GetName(), label=label))
+    return result.evidence
 
 
 def showEvidence(table: Any, classification: Classification, label: str, opacity: float, threshold: float) -> None:

@@ -56,13 +56,15 @@ def worldGeometry(volumeNode: Any) -> Volume:
     """The slices of a node in the patient (LPS), as a Volume whose voxels are zeros that take no memory.
 
     Slices keep the order of the node. Raises Refusal INPUT_GEOMETRY where a transform leaves no stack of flat,
-    parallel slices with square corners.
+    parallel slices with square corners, INPUT_VALUES where the node holds no image.
     """
     import numpy as np
 
     from ..engine.errors import Refusal
     from ..engine.volume import Volume
 
+    if volumeNode.GetImageData() is None:
+        raise Refusal("INPUT_VALUES", path=volumeNode.GetName(), reason="the volume holds no voxels")
     columns, rows, slices = volumeNode.GetImageData().GetDimensions()
     voxels = np.broadcast_to(np.uint8(0), (slices, rows, columns))
     try:
@@ -104,12 +106,14 @@ def _geometryOfWarpedSlices(volumeNode: Any, voxels: Any) -> Volume:
 def _warpedSlicePoints(volumeNode: Any, i: Floats, j: Floats, slices: int) -> Floats:
     """[K, P, 3] LPS mm of the points (i, j) [P] of every slice, after the parent transform."""
     import numpy as np
+    from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
     toWorld = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(volumeNode.GetParentTransformNode(), None, toWorld)
-    matrix = ijkToRas(volumeNode)
-    points = np.empty((slices, len(i), 3))
-    for k in range(slices):
-        local = np.stack([i, j, np.full_like(i, k), np.ones_like(i)], axis=1) @ matrix[:3].T
-        points[k] = [toWorld.TransformPoint(point) for point in local]
-    return points * [-1.0, -1.0, 1.0]
+    k = np.repeat(np.arange(slices), len(i))
+    places = np.stack([np.tile(i, slices), np.tile(j, slices), k, np.ones(len(k))], axis=1)
+    before, after = vtk.vtkPoints(), vtk.vtkPoints()
+    after.SetDataTypeToDouble()
+    before.SetData(numpy_to_vtk(np.ascontiguousarray(places @ ijkToRas(volumeNode)[:3].T), deep=True))
+    toWorld.TransformPoints(before, after)
+    return np.asarray(vtk_to_numpy(after.GetData()).reshape(slices, len(i), 3) * [-1.0, -1.0, 1.0])

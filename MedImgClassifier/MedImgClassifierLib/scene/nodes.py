@@ -29,6 +29,17 @@ SERIES_ROLE = PREFIX + "Series"
 CHART_ROLE = PREFIX + "Chart"
 PROVENANCE_ROLE = PREFIX + "Provenance"
 
+VERDICT_KIND = "verdict"
+
+BINDING = PREFIX + "Binding"
+OUT_OF_DATE = PREFIX + "OutOfDate"
+OUT_OF_DATE_TEXT = PREFIX + "OutOfDateText"
+
+
+def inputRole(n: int) -> str:
+    """Reference role of the nth input. By number: a channel may bear any name, a role may not."""
+    return f"{PREFIX}Input{n}"
+
 
 def nodesOfClass(scene: Any, className: str) -> list[Any]:
     """All nodes of a class and its subclasses (GetNodesByClass would leak its collection)."""
@@ -38,6 +49,15 @@ def nodesOfClass(scene: Any, className: str) -> list[Any]:
 def bundleName(bundle: Mapping[str, str]) -> str:
     """'id version' of a bundle: what tells one result of a volume from another."""
     return f"{bundle['id']} {bundle['version']}"
+
+
+def findNode(scene: Any, className: str, role: str, volumeNode: Any, bundle: str) -> Any:
+    """The node of a role ('results', VERDICT_KIND) that stands for a volume and a bundle ('id version'), or None."""
+    for node in nodesOfClass(scene, className):
+        ours = node.GetAttribute(ROLE) == role and node.GetAttribute(BUNDLE) == bundle
+        if ours and node.GetNodeReferenceID(VOLUME_ROLE) == volumeNode.GetID():
+            return node
+    return None
 
 
 def signNode(node: Any, bundle: Mapping[str, str], role: str) -> None:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..engine.appearance import EVIDENCE_THRESHOLD
 from . import nodes
-from .colors import evidenceColorNode
-from .geometry import (
-    ijkToRas,
-    isAcquisitionTransform,
-    linearParentToWorld,
-    rasFromLps,
-    vtkMatrixFromArray,
-    worldGeometry,
-)
+from .colors import DEFAULT_COLOR_MAP, colorMapOf, evidenceColorNode
+from .evidence_cells import evidenceCells
+from .geometry import vtkMatrixFromArray
+from .legend import hideLegend, retitleLegend
 from .volumes import setVoxels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..engine.result import Classification, Evidence
-    from ..engine.volume import Floats
+    from ..engine.result import Classification
 
 DEFAULT_OPACITY = 0.5
 
@@ -34,20 +30,10 @@ def addEvidence(scene: Any, classification: Classification, label: int, volumeNo
     anything speaks for the label: if not, the node says 'none' and colours nothing.
     Raises ValueError where the classification holds no evidence at all.
     """
-    evidence = classification.evidence
-    if evidence is None:
-        raise ValueError("this classification holds no evidence")
-    if isAcquisitionTransform(volumeNode.GetParentTransformNode()):
-        cells, matrix = _onSlicesOfNode(evidence, label, classification, volumeNode)
-    else:
-        cells, matrix = _onEvenStack(evidence, label, volumeNode)
-    speaks = bool(evidence.scale[label] > 0)
+    cells, matrix = evidenceCells(classification, label, volumeNode)
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    setVoxels(node, cells)
     node.SetIJKToRASMatrix(vtkMatrixFromArray(matrix))
-    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    node.SetAttribute(nodes.LABEL, classification.labels[label].name)
-    node.SetAttribute(nodes.EVIDENCE_METHOD, evidence.method if speaks else nodes.NO_EVIDENCE)
+    speaks = _fill(node, cells, classification, label, volumeNode)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(evidenceColorNode(scene).GetID())
@@ -58,12 +44,68 @@ def addEvidence(scene: Any, classification: Classification, label: int, volumeNo
     return node, speaks
 
 
+def fillEvidence(node: Any, classification: Classification, label: int, volumeNode: Any) -> bool:
+    """Make a node of `addEvidence` show other evidence, with its display as the reader chose it; one event each.
+
+    Returns whether anything speaks for the label. Raises what `addEvidence` raises; then the node is as it was.
+    """
+    cells, matrix = evidenceCells(classification, label, volumeNode)
+    with _oneEvent(node):
+        node.SetIJKToRASMatrix(vtkMatrixFromArray(matrix))
+        return _fill(node, cells, classification, label, volumeNode)
+
+
+def changeClass(node: Any, classification: Classification, label: int, volumeNode: Any) -> bool:
+    """`fillEvidence` for another label of the classification that the node shows already.
+
+    All its labels have one grid, and that stays among the voxels of the volume where it is: a transform that the
+    volume was given meanwhile carries both, though the classification does not know of it.
+    """
+    cells, _matrix = evidenceCells(classification, label, volumeNode)
+    if node.GetImageData() is None or cells.shape != node.GetImageData().GetDimensions()[::-1]:
+        return fillEvidence(node, classification, label, volumeNode)
+    with _oneEvent(node):
+        return _fill(node, cells, classification, label, volumeNode)
+
+
+def _fill(node: Any, cells: NDArray[Any], classification: Classification, label: int, volumeNode: Any) -> bool:
+    evidence = classification.evidence
+    assert evidence is not None  # its cells were made
+    speaks = bool(evidence.scale[label] > 0)
+    setVoxels(node, cells)
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    node.SetAttribute(nodes.LABEL, classification.labels[label].name)
+    node.SetAttribute(nodes.EVIDENCE_METHOD, evidence.method if speaks else nodes.NO_EVIDENCE)
+    retitleLegend(node)
+    return speaks
+
+
 def setThreshold(evidenceNode: Any, threshold: float) -> None:
     """Colour only evidence of at least `threshold` (0..1); what is exactly 0 is never coloured."""
     display = evidenceNode.GetDisplayNode()
-    display.AutoThresholdOff()
-    display.SetThreshold(max(threshold * 255, 1), 255)
-    display.ApplyThresholdOn()
+    with _oneEvent(display):
+        display.AutoThresholdOff()
+        display.SetThreshold(max(threshold * 255, 1), 255)
+        display.ApplyThresholdOn()
+
+
+def setOpacity(scene: Any, evidenceNode: Any, opacity: float) -> None:
+    """Opacity (0..1) of evidence in the views that show it; the others keep theirs."""
+    for view in viewsShowing(scene, evidenceNode):
+        with _unlinked(view):
+            view.SetForegroundOpacity(opacity)
+
+
+def setColorMap(evidenceNode: Any, colorMap: str) -> None:
+    """Colour evidence by one of `colors.COLOR_MAPS`. Raises ValueError for another."""
+    colors = evidenceColorNode(evidenceNode.GetScene(), colorMap)
+    evidenceNode.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
+
+
+def colorMapShown(evidenceNode: Any) -> str:
+    """The colour map of evidence; '' where the reader gave it a colour table that is not ours."""
+    display = evidenceNode.GetDisplayNode()
+    return colorMapOf(display.GetColorNode()) if display is not None else DEFAULT_COLOR_MAP
 
 
 def showOverlay(
@@ -75,30 +117,40 @@ def showOverlay(
 ) -> None:
     """Lay evidence over its volume in every slice view that shows the volume or nothing.
 
-    Each view remembers its foreground and opacity until `hideOverlay`; other views are left alone.
+    Each view remembers its foreground and opacity until `hideOverlay`; other views, and whether views are linked,
+    are left alone.
     """
     setThreshold(evidenceNode, threshold)
     for view in nodes.nodesOfClass(scene, "vtkMRMLSliceCompositeNode"):
         if view.GetBackgroundVolumeID() not in (None, "", volumeNode.GetID()):
             continue
-        if not isEvidence(scene.GetNodeByID(view.GetForegroundVolumeID() or "")):
-            # A reference, not an attribute: ids may change when a scene is saved and loaded.
-            view.SetNodeReferenceID(nodes.PREVIOUS_FOREGROUND, view.GetForegroundVolumeID() or None)
-            view.SetAttribute(nodes.PREVIOUS_OPACITY, str(view.GetForegroundOpacity()))
-        view.SetBackgroundVolumeID(volumeNode.GetID())
-        view.SetForegroundVolumeID(evidenceNode.GetID())
-        view.SetForegroundOpacity(opacity)
+        with _unlinked(view):
+            if not isEvidence(scene.GetNodeByID(view.GetForegroundVolumeID() or "")):
+                # A reference, not an attribute: ids may change when a scene is saved and loaded.
+                view.SetNodeReferenceID(nodes.PREVIOUS_FOREGROUND, view.GetForegroundVolumeID() or None)
+                view.SetAttribute(nodes.PREVIOUS_OPACITY, str(view.GetForegroundOpacity()))
+            view.SetBackgroundVolumeID(volumeNode.GetID())
+            view.SetForegroundVolumeID(evidenceNode.GetID())
+            view.SetForegroundOpacity(opacity)
 
 
 def hideOverlay(scene: Any, evidenceNode: Any) -> None:
-    """Give the views that show this evidence their earlier foreground and opacity back."""
+    """Give the views that show this evidence their earlier foreground and opacity back, and remove its legend.
+
+    Views where the reader chose another foreground meanwhile keep that.
+    """
     for view in viewsShowing(scene, evidenceNode):
         previous = view.GetNodeReference(nodes.PREVIOUS_FOREGROUND)
         opacity = view.GetAttribute(nodes.PREVIOUS_OPACITY)
-        view.SetForegroundVolumeID(previous.GetID() if previous is not None else None)
-        view.SetForegroundOpacity(float(opacity) if opacity is not None else 0.0)
-        view.RemoveNodeReferenceIDs(nodes.PREVIOUS_FOREGROUND)
-        view.RemoveAttribute(nodes.PREVIOUS_OPACITY)
+        with _unlinked(view):
+            view.SetForegroundVolumeID(previous.GetID() if previous is not None else None)
+            view.SetForegroundOpacity(float(opacity) if opacity is not None else 0.0)
+    for view in nodes.nodesOfClass(scene, "vtkMRMLSliceCompositeNode"):
+        if not isEvidence(scene.GetNodeByID(view.GetForegroundVolumeID() or "")):
+            with _unlinked(view):
+                view.RemoveNodeReferenceIDs(nodes.PREVIOUS_FOREGROUND)
+                view.RemoveAttribute(nodes.PREVIOUS_OPACITY)
+    hideLegend(evidenceNode)
 
 
 def isEvidence(node: Any) -> bool:
@@ -112,72 +164,27 @@ def viewsShowing(scene: Any, evidenceNode: Any) -> list[Any]:
     return [view for view in views if view.GetForegroundVolumeID() == evidenceNode.GetID()]
 
 
-def exchangeEvidence(scene: Any, old: Any, new: Any) -> None:
-    """Show new evidence where the old one is shown, with the threshold that the reader chose."""
-    display = old.GetDisplayNode()
-    if display is not None:
-        new.GetDisplayNode().SetThreshold(display.GetLowerThreshold(), 255)
-    for view in viewsShowing(scene, old):
-        view.SetForegroundVolumeID(new.GetID())
+@contextmanager
+def _unlinked(view: Any) -> Iterator[None]:
+    """Change one slice view and no other.
 
-
-def _bytes(shown: NDArray[Any]) -> NDArray[Any]:
-    import numpy as np
-
-    return np.round(shown * 255).astype(np.uint8)
-
-
-def _onEvenStack(evidence: Evidence, label: int, volumeNode: Any) -> tuple[NDArray[Any], Floats]:
-    """Cells [K, h, w] and their IJK to RAS, in the coordinates of the node (its linear parent transform undone).
-
-    An irregular stack becomes even as `Volume.regular` makes the shown volume even, so both have the same slices.
+    What happens to a linked view while its reader is 'interacting' with it is copied to all views of its group,
+    also to those of another volume. Ours is no such act: each view has its own foreground to be given back.
     """
-    from dataclasses import replace
-
-    import numpy as np
-
-    from ..engine.volume import Volume
-
-    placement = evidence.placement
-    spacing = [float(np.linalg.norm(step)) for step in (placement.column_step_lps, placement.row_step_lps)]
-    stack = Volume(
-        voxels=evidence.shown(label),
-        row_direction_lps=placement.column_step_lps / spacing[0],
-        column_direction_lps=placement.row_step_lps / spacing[1],
-        spacing_mm=(spacing[0], spacing[1]),
-        slice_origins_lps=placement.origins_lps,
-        slice_thickness_mm=float(volumeNode.GetSpacing()[2]),
-    )
-    if stack.irregularity:
-        # Outside the acquired slices the even stack repeats the smallest value, which must be "nothing" here.
-        padded = np.pad(stack.voxels, ((0, 0), (0, 1), (0, 1)))
-        stack, _shift = replace(stack, voxels=padded).regular()
-    matrix = stack.ijk_to_lps
-    assert matrix is not None  # regular() made it so
-    return _bytes(stack.voxels), np.linalg.inv(linearParentToWorld(volumeNode)) @ rasFromLps(matrix)
+    interacting = view.GetInteracting()
+    view.SetInteracting(0)
+    try:
+        with _oneEvent(view):
+            yield
+    finally:
+        view.SetInteracting(interacting)
 
 
-def _onSlicesOfNode(
-    evidence: Evidence, label: int, classification: Classification, volumeNode: Any
-) -> tuple[NDArray[Any], Floats]:
-    """Cells on the node's own slices, and their IJK to RAS before its non-linear parent transform.
-
-    The transform bends patient space, but cells keep their place among the voxels of a slice.
-    """
-    import numpy as np
-
-    rows = classification.slices.native_k
-    if rows is None:
-        raise ValueError("slices that were resampled have no place among those of a volume with such a transform")
-    slices = worldGeometry(volumeNode)
-    shown = evidence.shown(label)
-    cells = np.zeros((len(slices.voxels), *shown.shape[1:]), np.float32)
-    cells[list(rows)] = shown
-    inPlane = np.stack([slices.row_direction_lps, slices.column_direction_lps])
-    perVoxel = 1 / np.array(slices.spacing_mm)[:, None]
-    offset = evidence.placement.origins_lps[0] - slices.slice_origins_lps[rows[0]]
-    cellToVoxel = np.eye(4)
-    for column, vector in enumerate((evidence.placement.column_step_lps, evidence.placement.row_step_lps)):
-        cellToVoxel[:2, column] = (perVoxel * inPlane) @ vector
-    cellToVoxel[:2, 3] = (perVoxel * inPlane) @ offset
-    return _bytes(cells), ijkToRas(volumeNode) @ cellToVoxel
+@contextmanager
+def _oneEvent(node: Any) -> Iterator[None]:
+    """Changes of a node, told once: each would draw the views again."""
+    modifying = node.StartModify()
+    try:
+        yield
+    finally:
+        node.EndModify(modifying)

@@ -10,7 +10,7 @@ import slicer
 import vtk
 
 from ..engine.appearance import LABEL_COLORS
-from .translation import _
+from ..translation import _, language
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,29 +38,31 @@ class _Column(NamedTuple):
     unit: str = ""
 
 
-def addResultsTable(scene: Any, classification: Classification, name: str) -> Any:
-    """A locked vtkMRMLTableNode with a row a slice and typed columns.
+def fillTable(table: Any, classification: Classification) -> None:
+    """Make a vtkMRMLTableNode hold a row a slice in typed columns, and nothing else; locked.
 
     Slice (K; the row where slices were resampled), Instance (where known), Position (mm along the slice normal,
     counted towards R, A or S, whichever is nearest), Label, Probability, and P(label) for each label. The classes
     are left out where a finding refuses them.
     """
-    table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
     columns = _placeColumns(classification)
     if not classification.refused:
         columns += _classColumns(classification)
+    content = vtk.vtkTable()
     for column in columns:
         column.array.SetName(column.name)
         for value in column.values:
             column.array.InsertNextValue(value)
-        table.AddColumn(column.array)
+        content.AddColumn(column.array)
+    table.SetAndObserveSchema(None)
+    table.SetAndObserveTable(content)
+    for column in columns:
         table.SetColumnTitle(column.name, column.title)
         table.SetColumnDescription(column.name, column.description)
         table.SetColumnUnitLabel(column.name, column.unit)
     table.SetUseColumnTitleAsColumnHeader(True)
-    table.SetDescription(classification.in_words())
+    table.SetDescription(classification.in_words(language()))
     table.SetLocked(True)
-    return table
 
 
 def _placeColumns(classification: Classification) -> list[_Column]:
@@ -84,7 +86,7 @@ def _placeColumns(classification: Classification) -> list[_Column]:
             _Column(INSTANCE, _("Instance"), slices.instance_numbers, vtk.vtkIntArray(), _("DICOM instance number"))
         )
     description = _("Position along the slice normal, counted towards {axis}").format(axis=letter)
-    columns.append(_Column(POSITION, f"{letter} (mm)", positions.tolist(), vtk.vtkDoubleArray(), description, "mm"))
+    columns.append(_Column(POSITION, letter, positions.tolist(), vtk.vtkDoubleArray(), description, "mm"))
     return columns
 
 
@@ -115,30 +117,51 @@ def _shown(probabilities: NDArray[Any]) -> list[float]:
     return [round(float(p), 4) for p in probabilities]
 
 
-def addProbabilitySeries(scene: Any, classification: Classification, table: Any, name: str) -> tuple[list[Any], Any]:
-    """One plot series a label over the slices of the table, and the chart that shows them: (series, chart)."""
-    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", name)
-    series = []
-    for n, label in enumerate(classification.labels):
-        node = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", label.name)
+def addSeries(scene: Any, n: int) -> Any:
+    """A plot series node that looks as the nth label does."""
+    kinds = slicer.vtkMRMLPlotSeriesNode
+    node = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode")
+    node.SetPlotType(kinds.PlotTypeScatter)
+    node.SetColor(*LABEL_COLORS[n % len(LABEL_COLORS)])
+    node.SetLineStyle(_lineStyle(n // len(LABEL_COLORS)))
+    node.SetLineWidth(2)
+    node.SetMarkerStyle(kinds.MarkerStyleCircle)
+    node.SetMarkerSize(5)
+    return node
+
+
+def fillSeries(series: Sequence[Any], classification: Classification, table: Any) -> None:
+    """Make a plot series of each label draw its probability over the slices of the table."""
+    for node, label in zip(series, classification.labels, strict=True):
+        column = probabilityColumn(label.name)
+        if node.GetYColumnName() != column:  # what the reader named stays
+            node.SetName(label.name)
         node.SetAndObserveTableNodeID(table.GetID())
         node.SetXColumnName(SLICE)
-        node.SetYColumnName(probabilityColumn(label.name))
-        node.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        node.SetColor(*LABEL_COLORS[n % len(LABEL_COLORS)])
-        node.SetLineStyle(_lineStyle(n // len(LABEL_COLORS)))
-        node.SetLineWidth(2)
-        node.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
-        node.SetMarkerSize(5)
-        chart.AddAndObservePlotSeriesNodeID(node.GetID())
-        series.append(node)
+        node.SetYColumnName(column)
+
+
+def addChart(scene: Any, name: str) -> Any:
+    """A plot chart node with letters for a small place: the panel of a module."""
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", name)
+    for setSize in (chart.SetTitleFontSize, chart.SetAxisTitleFontSize, chart.SetAxisLabelFontSize):
+        setSize(12)
+    chart.SetLegendFontSize(10)
+    return chart
+
+
+def fillChart(chart: Any, classification: Classification, series: Sequence[Any]) -> None:
+    """Make a chart show these series, beside others that it has, and say the answer."""
+    shown = [chart.GetNthPlotSeriesNodeID(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
+    for node in series:
+        if node.GetID() not in shown:
+            chart.AddAndObservePlotSeriesNodeID(node.GetID())
     trust = "" if classification.calibrated else " " + _("(uncalibrated)")
-    chart.SetTitle(classification.in_words())
+    chart.SetTitle(classification.in_words(language()))
     chart.SetXAxisTitle(_("Slice"))
     chart.SetYAxisTitle(_("Probability") + trust)
     chart.SetYAxisRangeAuto(False)
     chart.SetYAxisRange(0, 1)
-    return series, chart
 
 
 def _lineStyle(turn: int) -> int:
@@ -147,9 +170,12 @@ def _lineStyle(turn: int) -> int:
     return int((kinds.LineStyleSolid, kinds.LineStyleDash, kinds.LineStyleDot)[turn % 3])
 
 
-def addProvenance(scene: Any, classification: Classification, name: str) -> Any:
-    """A vtkMRMLTextNode that holds results.json and is stored as a file of its own."""
-    node = scene.AddNewNodeByClass("vtkMRMLTextNode", name)
-    node.SetText(json.dumps(classification.to_json(), ensure_ascii=False, allow_nan=False))
-    node.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
-    return node
+def recordText(classification: Classification) -> str:
+    """results.json of a classification."""
+    return json.dumps(classification.to_json(), ensure_ascii=False, allow_nan=False)
+
+
+def fillRecord(record: Any, text: str) -> None:
+    """Make a vtkMRMLTextNode hold results.json, stored as a file of its own."""
+    record.SetText(text)
+    record.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)

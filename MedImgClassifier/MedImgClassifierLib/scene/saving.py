@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import vtk
 
+from ..translation import _
+from .binding import bind, contentHashes
+from .hierarchy import addToHierarchy
 from .nodes import nodesOfClass
 from .overlay import showOverlay
 from .result_nodes import addResult
 from .session import closeScene, createScene
-from .translation import _
 from .views import arrangeViews
-from .volumes import addVolume
+from .volumes import addVolume, volumeFromNode
 
 if TYPE_CHECKING:
     from ..engine.result import Classification
@@ -77,7 +79,12 @@ def writeResultScene(path: str | os.PathLike[str], volume: Volume, classificatio
 
 def _fillScene(scene: Any, volume: Volume, classification: Classification) -> None:
     volumeNode = addVolume(scene, volume, _nameOf(volume))
+    addToHierarchy(volumeNode, volume.source.series_uid)
     result = addResult(scene, volumeNode, classification)
+    # Once in the scene the voxels may have another type, and tilted slices are on an even stack: it is what stands
+    # there that the reader may change.
+    shown = volumeFromNode(volumeNode).content_sha256
+    bind(result.table, result.inputs, classification, dict.fromkeys(contentHashes(classification), shown))
     for view in ("Red", "Green", "Yellow"):
         scene.GetNodeByID(f"vtkMRMLSliceCompositeNode{view}").SetBackgroundVolumeID(volumeNode.GetID())
     if result.evidence is not None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import slicer
 import vtk
 
+from ..translation import _
 from . import nodes
 from .geometry import rasFromLps, vtkMatrixFromArray, worldGeometry
-from .translation import _
+from .hierarchy import itemOf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,8 +86,14 @@ def volumeFromNode(node: Any) -> Volume:
     or uneven DICOM series) gives each slice its own origin, so that positions are those of the acquisition.
     Raises Refusal INPUT_GEOMETRY where the slices end up bent, turned or sheared, INPUT_VALUES without voxels.
     """
-    from dataclasses import replace
+    return volumeWith(node, voxelsOf(node).copy())
 
+
+def voxelsOf(node: Any) -> NDArray[Any]:
+    """[K, J, I] or [K, J, I, 3]: the voxels of a node where they lie in memory, not a copy.
+
+    Raises Refusal INPUT_VALUES where there are none, INPUT_DIMENSIONS where a voxel has 2 components or more than 3.
+    """
     from vtk.util.numpy_support import vtk_to_numpy
 
     from ..engine.errors import Refusal
@@ -98,8 +105,15 @@ def volumeFromNode(node: Any) -> Volume:
     if channels not in (1, 3):
         raise Refusal("INPUT_DIMENSIONS", path=node.GetName(), shape=(*image.GetDimensions()[::-1], channels))
     shape = image.GetDimensions()[::-1] + ((3,) if channels == 3 else ())
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape).copy()
-    units = "RGB" if channels == 3 else _unitsOf(node)
+    voxels: NDArray[Any] = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape)
+    return voxels
+
+
+def volumeWith(node: Any, voxels: NDArray[Any]) -> Volume:
+    """The Volume that a node shows, with voxels that were copied from it. Raises Refusal INPUT_GEOMETRY."""
+    from dataclasses import replace
+
+    units = "RGB" if voxels.ndim == 4 else _unitsOf(node)
     return replace(
         worldGeometry(node),
         voxels=voxels,
@@ -124,6 +138,7 @@ def _describe(node: Any, volume: Volume) -> None:
 
 
 def _unitsOf(node: Any) -> str:
+    """Units of the voxel values as a Volume names them: 'HU', 'SUVbw' or 'arbitrary'."""
     entry = node.GetVoxelValueUnits()
     code = entry.GetCodeValue() if entry is not None else ""
     return next((units for units, (known, _meaning) in _UNITS.items() if known == code), "arbitrary")
@@ -131,19 +146,13 @@ def _unitsOf(node: Any) -> str:
 
 def _modalityOf(node: Any) -> str:
     """DICOM modality from the node or from its subject hierarchy item; '' where neither knows."""
-    hierarchy, item = _hierarchyItem(node)
+    hierarchy, item = itemOf(node)
     name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
     return node.GetAttribute(nodes.MODALITY) or (item and hierarchy.GetItemAttribute(item, name)) or ""
 
 
-def _hierarchyItem(node: Any) -> tuple[Any, int]:
-    """(subject hierarchy node, item of this node); item 0 where there is none. Never makes a hierarchy."""
-    hierarchy = node.GetScene().GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if node.GetScene() else None
-    return hierarchy, (hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0)
-
-
 def _seriesUid(node: Any) -> str:
-    hierarchy, item = _hierarchyItem(node)
+    hierarchy, item = itemOf(node)
     if not item:
         return ""
     return hierarchy.GetItemUID(item, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMUIDName()) or ""

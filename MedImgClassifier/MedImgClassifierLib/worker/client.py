@@ -1,7 +1,8 @@
 """The client through which Slicer's panel reaches inference, which runs in a process of its own.
 
 Only plain data crosses: a case and a bundle's folder out, stages with fractions and a Classification or a Refusal back.
-`Client.start` gives a Run that a timer polls; nothing blocks. `Client.classify` waits, for scripts and tests.
+`Client.start` and `Client.install` give what a timer polls; nothing blocks. `Client.classify` waits, for scripts and
+tests.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..engine.errors import Refusal
 from . import parcels, protocol
 from .process import WorkerProcess
 
 if TYPE_CHECKING:
+    from ..engine.bundle_install import Installed
     from ..engine.result import Classification
     from ..engine.volume import Case, Volume
 
+Answer = TypeVar("Answer")
 Progress = Callable[[str, float], None]
 """Called with the stage and its fraction done, 0..1; raising `Refusal("CANCELLED")` in it ends the run."""
 
@@ -46,7 +49,7 @@ class Client:
     def __init__(self, command: Sequence[str] = (sys.executable,)) -> None:
         self._command = tuple(command)
         self._worker: WorkerProcess | None = None
-        self._run: Run | None = None
+        self._run: Task[Any] | None = None
         self._runs = 0
 
     def start(self, case: Case | Volume, bundle: Path, **settings: Any) -> Run:
@@ -54,16 +57,17 @@ class Client:
 
         Voxels are read in a thread until the run's stage is no longer 'hand over': they must not change until then.
         settings: as Session.classify takes them. Raises Refusal: the worker cannot be started. RuntimeError where the
-        run before has not ended.
+        task before has not ended.
         """
-        if self._run and not self._run.ended:
-            raise RuntimeError("a run is under way: end it first")
-        if self._worker is None or self._worker.ended:
-            self.close()
-            self._worker = WorkerProcess(self._command)
-        self._runs += 1
-        self._run = Run(self._worker, self._runs, case, bundle, settings)
-        return self._run
+        run = Run(*self._next(), case, bundle, settings)
+        self._run = run
+        return run
+
+    def install(self, source: Path) -> Installation:
+        """Begin to import a bundle folder or zip. Raises as `start`."""
+        installation = Installation(*self._next(), source)
+        self._run = installation
+        return installation
 
     def classify(
         self, case: Case | Volume, bundle: Path, progress: Progress | None = None, **settings: Any
@@ -82,6 +86,16 @@ class Client:
             raise
         return run.result()
 
+    def _next(self) -> tuple[WorkerProcess, int]:
+        """A worker that is free, and the number of its next task."""
+        if self._run and not self._run.ended:
+            raise RuntimeError("a run is under way: end it first")
+        if self._worker is None or self._worker.ended:
+            self.close()
+            self._worker = WorkerProcess(self._command)
+        self._runs += 1
+        return self._worker, self._runs
+
     def close(self) -> None:
         """End the worker; the next run starts another."""
         if self._worker:
@@ -89,26 +103,34 @@ class Client:
         self._worker = None
 
 
-class Run:
-    """One classification under way in the worker.
+class Task(Generic[Answer]):
+    """One verb under way in the worker.
 
-    stage: 'hand over', 'start', 'read', 'load', 'prepare', 'classify'; fraction: of the stage, 0..1; seconds_left: of
-    the stage, None as long as nothing can be said.
+    stage: 'hand over', 'start', then those of the verb; fraction: of the stage, 0..1; seconds_left: of the stage, None
+    as long as nothing can be said.
     """
 
-    def __init__(
-        self, worker: WorkerProcess, number: int, case: Case | Volume, bundle: Path, settings: dict[str, Any]
-    ) -> None:
+    VERB: str
+    LASTING = False
+    """Whether what was done stays done: an answer that comes after a cancel is then told as it is."""
+
+    def __init__(self, worker: WorkerProcess, number: int) -> None:
         self.stage, self.fraction = "hand over", 0.0
         self.ended = False
         self._worker, self._number = worker, number
-        self._answer: Classification | Refusal | None = None
+        self._answer: Answer | Refusal | None = None
         self._began = self._heard = time.monotonic()
         self._cancelled_at: float | None = None
-        self._handing_over = threading.Thread(
-            target=self._hand_over, args=(case, bundle, settings), name="medimg-hand-over", daemon=True
-        )
+        self._handing_over = threading.Thread(target=self._hand_over, name="medimg-hand-over", daemon=True)
         self._handing_over.start()
+
+    def _arguments(self) -> dict[str, Any]:
+        """In a thread: the verb's arguments; larger ones are written as files. Raises OSError."""
+        raise NotImplementedError
+
+    def _take(self, described: dict[str, Any]) -> Answer:
+        """The answer that a file of the worker holds. Raises ProtocolError."""
+        raise NotImplementedError
 
     @property
     def seconds_left(self) -> float | None:
@@ -130,21 +152,20 @@ class Run:
             self._cancelled_at = time.monotonic()
             self._worker.send("cancel", self._number)
 
-    def result(self) -> Classification:
+    def result(self) -> Answer:
         """The answer of a run that has ended. Raises its Refusal."""
         assert self._answer is not None, "the run has not ended"
         if isinstance(self._answer, Refusal):
             raise self._answer
         return self._answer
 
-    def _hand_over(self, case: Case | Volume, bundle: Path, settings: dict[str, Any]) -> None:
-        """In a thread: write the case, then tell the worker. What goes wrong is put among the worker's messages."""
+    def _hand_over(self) -> None:
+        """In a thread: tell the worker. What goes wrong is put among the worker's messages."""
         folder = self._worker.folder
         try:
-            described = parcels.put_case(folder, self._number, case)
-            arguments = {"case": described, "bundle": str(bundle.absolute()), "settings": settings}
+            arguments = self._arguments()
             if self._cancelled_at is None:
-                self._worker.send("run", self._number, verb="classify", arguments=arguments)
+                self._worker.send("run", self._number, verb=self.VERB, arguments=arguments)
             message = {"kind": "handed over", "id": self._number}
         except OSError as failed:
             facts = {"path": str(folder), "reason": failed.strerror or str(failed)}
@@ -153,7 +174,7 @@ class Run:
             message = {"kind": "failed", "id": self._number, "reason": f"{type(failed).__name__}: {failed}"}
         self._worker.messages.put(message)
         if self.ended:
-            self._forget_case()
+            self._forget()
 
     def _hear(self, message: protocol.Message) -> None:
         self._heard = time.monotonic()
@@ -182,7 +203,7 @@ class Run:
 
     def _take_result(self, described: dict[str, Any]) -> None:
         try:
-            answer: Classification | Refusal = parcels.take_result(self._worker.folder, described)
+            answer: Answer | Refusal = self._take(described)
         except protocol.ProtocolError as wrong:
             answer = Refusal("RESOURCE_WORKER_FAILED", reason=wrong)
         self._worker.send("released", self._number, file=described)
@@ -207,12 +228,52 @@ class Run:
         self._worker.kill()
         self._end(answer)
 
-    def _end(self, answer: Classification | Refusal) -> None:
+    def _end(self, answer: Answer | Refusal) -> None:
         self.ended = True
-        self._answer = Refusal("CANCELLED") if self._cancelled_at is not None else answer
-        self._forget_case()
+        done = self.LASTING and not isinstance(answer, Refusal)
+        self._answer = Refusal("CANCELLED") if self._cancelled_at is not None and not done else answer
+        self._forget()
 
-    def _forget_case(self) -> None:
+    def _forget(self) -> None:
+        """Delete what was handed over."""
         for file in self._worker.folder.glob(f"case{self._number}*"):
             with suppress(OSError):
                 file.unlink()
+
+
+class Run(Task["Classification"]):
+    """A classification. Its stages after 'start': 'read', 'load', 'prepare', 'classify'."""
+
+    VERB = "classify"
+
+    def __init__(
+        self, worker: WorkerProcess, number: int, case: Case | Volume, bundle: Path, settings: dict[str, Any]
+    ) -> None:
+        self._case, self._bundle, self._settings = case, bundle, settings
+        super().__init__(worker, number)
+
+    def _arguments(self) -> dict[str, Any]:
+        case = self._case
+        del self._case  # its voxels may be large, and are needed no longer than this takes
+        described = parcels.put_case(self._worker.folder, self._number, case)
+        return {"case": described, "bundle": str(self._bundle.absolute()), "settings": self._settings}
+
+    def _take(self, described: dict[str, Any]) -> Classification:
+        return parcels.take_result(self._worker.folder, described)
+
+
+class Installation(Task["Installed"]):
+    """An import of a bundle. Its stages after 'start': 'read', 'check', 'self-test', 'copy'."""
+
+    VERB = "install"
+    LASTING = True
+
+    def __init__(self, worker: WorkerProcess, number: int, source: Path) -> None:
+        self._source = source
+        super().__init__(worker, number)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"source": str(self._source.absolute())}
+
+    def _take(self, described: dict[str, Any]) -> Installed:
+        return parcels.take_installed(self._worker.folder, described)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .protocol import ProtocolError
 
 if TYPE_CHECKING:
+    from ..engine.bundle_install import Installed
     from ..engine.result import Classification
     from ..engine.volume import Case, Volume
 
@@ -92,6 +93,23 @@ def take_result(folder: Path, described: Described) -> Classification:
         return Classification.from_json(json.loads(take(folder, described)))
     except (LookupError, TypeError, ValueError, AttributeError) as wrong:
         raise ProtocolError(f"not a result: {wrong}") from None
+
+
+def put_installed(folder: Path, run: int, installed: Installed) -> dict[str, Any]:
+    """Write what became of an import. Raises OSError."""
+    document = {"name": installed.name, "path": str(installed.path), "already": installed.already}
+    return put(folder, f"result{run}.json", json.dumps(document).encode())
+
+
+def take_installed(folder: Path, described: Described) -> Installed:
+    """What put_installed has written. Raises ProtocolError."""
+    from ..engine.bundle_install import Installed
+
+    try:
+        document = json.loads(take(folder, described))
+        return Installed(str(document["name"]), Path(document["path"]), bool(document["already"]))
+    except (LookupError, TypeError, ValueError, AttributeError) as wrong:
+        raise ProtocolError(f"not an import: {wrong}") from None
 
 
 def _put_volume(folder: Path, name: str, volume: Volume) -> dict[str, Any]:

@@ -9,19 +9,17 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from .. import __version__
 from ..engine.errors import Refusal
 from . import parcels, protocol
-from .session import Session
+from .session import Progress, Session
 
 HEARTBEAT_S = 1.0
 PROGRESS_S = 0.05  # between two messages of progress
-
-VERBS = ("classify",)
 
 
 class Service:
@@ -34,10 +32,14 @@ class Service:
         self._cancelled: set[int] = set()
         self._running = 0  # id of the run under way; 0: none
         self._sending = threading.Lock()
+        self._verbs: Mapping[str, Callable[[int, Mapping[str, Any], Progress], dict[str, Any]]] = {
+            "classify": self._classify,
+            "install": self._install,
+        }
 
     def run(self) -> None:
         """Serve until stdin ends; never returns."""
-        self._send("hello", version=__version__, verbs=list(VERBS), pid=os.getpid())
+        self._send("hello", version=__version__, verbs=list(self._verbs), pid=os.getpid())
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
         while True:
@@ -49,9 +51,10 @@ class Service:
     def _answer(self, message: protocol.Message) -> None:
         run = message["id"]
         try:
-            if message["verb"] not in VERBS:
+            verb = self._verbs.get(message["verb"])
+            if verb is None:
                 raise protocol.ProtocolError(f"unknown verb {message['verb'][:40]!r}")
-            described = self._classify(run, message["arguments"])
+            described = verb(run, message["arguments"], self._progress(run))
         except Refusal as refusal:
             facts = {name: _plain(fact) for name, fact in refusal.facts.items()}
             self._send("refused", run, code=refusal.code, facts=facts)
@@ -65,7 +68,20 @@ class Service:
         else:
             self._send("result", run, file=described)
 
-    def _classify(self, run: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _classify(self, run: int, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+        progress("read", 0.0)
+        case = parcels.take_case(self._folder, arguments["case"])
+        progress("load", 0.0)
+        settings = arguments["settings"]
+        result = self._session.classify(case, Path(arguments["bundle"]), progress=progress, **settings)
+        return parcels.put_result(self._folder, run, result)
+
+    def _install(self, run: int, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+        installed = self._session.install(Path(arguments["source"]), progress)
+        return parcels.put_installed(self._folder, run, installed)
+
+    def _progress(self, run: int) -> Progress:
+        """Tells the face how far a run is, not too often, and ends the run once the face has cancelled it."""
         stage, at = "", 0.0
 
         def progress(now: str, fraction: float) -> None:
@@ -76,12 +92,7 @@ class Service:
                 stage, at = now, time.monotonic()
                 self._send("progress", run, stage=now, fraction=float(fraction))
 
-        progress("read", 0.0)
-        case = parcels.take_case(self._folder, arguments["case"])
-        progress("load", 0.0)
-        settings = arguments["settings"]
-        result = self._session.classify(case, Path(arguments["bundle"]), progress=progress, **settings)
-        return parcels.put_result(self._folder, run, result)
+        return progress
 
     def _listen(self) -> None:
         try:

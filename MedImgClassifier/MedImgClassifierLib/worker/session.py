@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import Refusal
 
 if TYPE_CHECKING:
+    from ..engine.bundle_install import Installed
     from ..engine.classifier import Classifier, EvidenceWish
     from ..engine.result import Classification
     from ..engine.runtimes import Device, Precision
@@ -46,6 +48,17 @@ class Session:
         """
         return self._classifier(bundle, device, precision, batch, runtime, threads).classify(case, progress, evidence)
 
+    def install(self, source: Path, progress: Progress | None = None) -> Installed:
+        """Import a bundle folder or zip: verified whole, its self-test replayed here, then copied to the user's folder.
+
+        The warm bundle is let go of. Raises Refusal, which leaves nothing behind: bundle_install.install says which.
+        """
+        self.close()
+        with _told_what_is_missing("checking a bundle"):
+            from ..engine.bundle_install import install
+
+            return install(source, progress or (lambda stage, fraction: None))
+
     def close(self) -> None:
         """Let go of the bundle and the memory that it holds. The next `classify` loads it again."""
         self._warm = None
@@ -59,17 +72,24 @@ class Session:
 
 
 def _load(bundle: Path, *settings: Any) -> Classifier:
-    """A loaded, self-tested bundle. Slicer does not ship every library that this needs."""
-    try:
+    """A loaded, self-tested bundle."""
+    with _told_what_is_missing("classification"):
         from ..engine import bundle as bundles
         from ..engine.classifier import Classifier
 
         return Classifier(bundles.load(bundle), *settings)
+
+
+@contextmanager
+def _told_what_is_missing(purpose: str) -> Iterator[None]:
+    """Slicer does not ship every library that the engine needs: one that is missing becomes a Refusal."""
+    try:
+        yield
     except ModuleNotFoundError as missing:
         raise Refusal(
             "RESOURCE_MISSING_LIBRARY",
             library=missing.name,
-            purpose="classification",
+            purpose=purpose,
             command=f"pip install {missing.name}",
         ) from missing
 

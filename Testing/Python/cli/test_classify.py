@@ -45,7 +45,7 @@ def answered(spot_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     volume, spot, k = maker.stack_with_spot("oblique")
     source = save_nrrd(volume, folder / "spot.nrrd")
     command = [sys.executable, "-m", "MedImgClassifierLib.cli", "classify", source, "--bundle", spot_bundle]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LANG": "C.UTF-8"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C.UTF-8"}
     run = subprocess.run(
         [*map(str, command), "--out", str(folder / "out")], capture_output=True, text=True, env=environment, check=False
     )
@@ -55,7 +55,7 @@ def answered(spot_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
 
 def test_it_writes_results_table_picture_and_scene(answered: tuple) -> None:  # type: ignore[type-arg]
     out, _, _, _, printed = answered
-    names = {"results.json", "results.csv", "overlay.png"} | ({"scene.mrb"} if SCENE else set())
+    names = {"results.json", "results.csv", "report.html", "overlay.png"} | ({"scene.mrb"} if SCENE else set())
     assert {path.name for path in out.iterdir()} == names
     assert all(path.stat().st_size > 0 for path in out.iterdir())
     assert [path.name for path in out.parent.iterdir() if "partial" in path.name] == []
@@ -71,6 +71,12 @@ def test_the_evidence_in_results_json_lies_on_the_spot(answered: tuple) -> None:
     assert np.linalg.norm(peak - spot) <= maker.cell_size_mm(volume)
     assert document["slices"][k]["label"] == "bright"
     assert Classification.from_json(document).counts() == [len(volume.voxels) - 1, 1]
+
+
+def test_the_report_has_answer_pictures_and_card(answered: tuple) -> None:  # type: ignore[type-arg]
+    page = (answered[0] / "report.html").read_text(encoding="utf-8")
+    assert "dark in 8 of 9 slices (uncalibrated)" in page and page.count("data:image/png") >= 4
+    assert NOTICE in page and "anything else" in page  # what the bundle is not for, from its card
 
 
 def test_the_csv_has_a_row_a_slice(answered: tuple) -> None:  # type: ignore[type-arg]
@@ -293,6 +299,23 @@ def test_errors_speak_chinese_where_the_locale_does(
     assert "不存在" in capsys.readouterr().err
 
 
+def test_the_answer_speaks_chinese_where_the_locale_does_and_the_files_stay_english(
+    answered: tuple,  # type: ignore[type-arg]
+    spot_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    source = answered[0].parent / "spot.nrrd"
+    assert main(["classify", str(source), "--bundle", str(spot_bundle), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "结果：" in printed and "未校准" in printed and "answer:" not in printed and NOTICE not in printed
+    assert "仅供研究使用" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    document = json.loads((tmp_path / "out/results.json").read_text())
+    assert document["answer"].isascii() and all(finding["message"].isascii() for finding in document["findings"])
+
+
 def test_bundles_verify_and_doctor_answer(spot_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(spot_bundle)]) == 0
     checked = capsys.readouterr().out
@@ -351,7 +374,7 @@ def test_a_refused_run_leaves_no_new_folder_and_no_file_of_another_run(
     assert main(command) == 0
     (out / "scene.mrb").write_text("of an earlier run")
     assert main(command) == 0
-    assert {path.name for path in out.iterdir()} == {"results.json", "results.csv", "overlay.png"}
+    assert {path.name for path in out.iterdir()} == {"results.json", "results.csv", "report.html", "overlay.png"}
 
     fresh = [*command[:-1], str(tmp_path / "c" / "d" / "out")]
     monkeypatch.setattr(classify_job, "overlay_picture", lambda *arguments: 1 / 0)

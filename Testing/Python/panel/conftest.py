@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,24 +25,58 @@ LABELS = ("HeadCT", "ChestCT", "HandXR")
 
 
 class FakeClient:
-    """Answers like the engine, at once: `LABELS[0]` everywhere, evidence for it in one corner, for the second in
-    the opposite one, none for the third. `before` runs between the progress calls, to disturb a running panel."""
+    """Answers like the engine at the second poll: `LABELS[0]` everywhere, evidence for it in one corner, for the second
+    in the opposite one, none for the third. `before` runs before the answer, to disturb a running panel."""
 
     def __init__(self) -> None:
         self.before: Callable[[], None] = lambda: None
+        self.answer: Callable[[Any], Any] = fake_classification
         self.volumes: list[Any] = []
         self.bundles: list[Path] = []
+        self.settings: list[dict[str, Any]] = []
 
-    def classify(self, volume: Any, bundle: Path, progress: Any = None, **_options: Any) -> Any:
-        self.volumes.append(volume)
+    def start(self, case: Any, bundle: Path, **settings: Any) -> FakeRun:
+        self.volumes.append(case)
         self.bundles.append(bundle)
-        progress("classifying", 0.5)
-        self.before()
-        progress("classifying", 1.0)
-        return fake_classification(volume)
+        self.settings.append(settings)
+        return FakeRun(self, case, bundle)
 
     def close(self) -> None:
         pass
+
+
+class FakeRun:
+    """What the client gives to be polled."""
+
+    def __init__(self, client: FakeClient, case: Any, bundle: Path) -> None:
+        self.stage, self.fraction, self.seconds_left = "hand over", 0.0, None
+        self.ended = False
+        self._client, self._case, self._bundle = client, case, bundle
+        self._polls, self._cancelled = 0, False
+
+    def poll(self) -> bool:
+        self._polls += 1
+        self.stage, self.fraction, self.seconds_left = "classify", 0.5, 12.0
+        if self._polls == 2 and not self._cancelled:
+            self._client.before()
+        self.ended = self._polls > 2
+        return self.ended
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    def result(self) -> Any:
+        from MedImgClassifierLib.engine.errors import Refusal
+
+        if self._cancelled:
+            raise Refusal("CANCELLED")
+        answer = self._client.answer(self._case)
+        if isinstance(answer, Exception):
+            raise answer
+        content = (self._bundle / "manifest.json").read_bytes()
+        facts = json.loads(content)
+        named = {name: facts[name] for name in ("id", "version", "title", "intended_use", "licence")}
+        return replace(answer, bundle={**named, "manifest_sha256": hashlib.sha256(content).hexdigest()})
 
 
 def fake_classification(volume: Any) -> Any:
@@ -72,15 +110,25 @@ def fake_classification(volume: Any) -> Any:
         findings=(Finding("SPACING_UNEVEN", "warn", "slice steps differ"),),
         key_slices=(KeySlice(count // 2, 0, "most_probable"),),
         calibrated=False,
-        bundle={
-            "id": "fake",
-            "version": "1.0",
-            "title": "Fake",
-            "intended_use": "Tests of the panel.",
-            "licence": "none",
-            "manifest_sha256": "0" * 64,
-        },
+        bundle={},
+        provenance={"inputs": {"image": {"content_sha256": volume.content_sha256}}, "runtime_choice": "only one"},
     )
+
+
+def press(host: SimpleNamespace) -> None:
+    """Classify, and wait for the end."""
+    assert host.ui.classifyButton.enabled, host.ui.classifyButton.toolTip
+    host.ui.classifyButton.click()
+    settle(lambda: host.panel.panel.runner.work is None)
+
+
+def settled(host: SimpleNamespace) -> None:
+    """Wait until it is known whether the result is still true of its input."""
+    import slicer
+
+    slicer.app.processEvents()
+    settle(lambda: not host.panel.panel.follower.freshness.checking)
+    slicer.app.processEvents()
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +140,36 @@ def module() -> ModuleType:
     return application.load_module(MODULE_FILE)
 
 
+def manifest(name: str, *channels: str) -> dict[str, Any]:
+    """What the panel reads of a bundle."""
+    channels = channels or ("image",)
+    return {
+        "format_version": 1,
+        "id": name,
+        "version": "1.0.0",
+        "title": f"Model {name}",
+        "intended_use": f"For {name}.",
+        "out_of_scope": ["diagnosis"],
+        "known_limits": ["made for tests"],
+        "licence": "CC0-1.0",
+        "credits": [],
+        "labels": [{"name": label, "code": None} for label in LABELS],
+        "input": {"channels": [{"name": channel, "modality": [], "units": []} for channel in channels]},
+        "calibration": None,
+        "evaluation": [],
+    }
+
+
+def settle(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Let the application handle events until something is true."""
+    import slicer
+
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        slicer.app.processEvents()
+
+
 @pytest.fixture
 def bundles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
     """Two bundle folders that hold only what the panel itself reads."""
@@ -101,7 +179,7 @@ def bundles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
     for name in ("body-region", "sequence"):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "manifest.json").write_text(f'{{"intended_use": "For {name}."}}', encoding="utf-8")
+        (folder / "manifest.json").write_text(json.dumps(manifest(name)), encoding="utf-8")
         found[name] = folder
     monkeypatch.setattr(resources, "bundles", lambda: dict(found))
     return found
@@ -119,8 +197,10 @@ def host(module: ModuleType, bundles: dict[str, Path]) -> Iterator[SimpleNamespa
     client = FakeClient()
     panel, window = application.open_panel(module)
     panel.logic.client = client
-    yield SimpleNamespace(
+    found = SimpleNamespace(
         panel=panel,
+        press=lambda: press(found),
+        settled=lambda: settled(found),
         ui=panel.ui,
         window=window,
         logic=panel.logic,
@@ -130,6 +210,7 @@ def host(module: ModuleType, bundles: dict[str, Path]) -> Iterator[SimpleNamespa
         view=view,
         errors=pythonqt.errors,
     )
+    yield found
     panel.exit()
     panel.cleanup()
     window.close()

@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def result(host: SimpleNamespace, volume: Any) -> SimpleNamespace:
-    host.ui.classifyButton.click()
+    host.press()
     return host
 
 
@@ -39,7 +39,7 @@ def test_overlay_off_gives_back_what_was_shown_before(host: SimpleNamespace, vol
     host.composite.SetBackgroundVolumeID(volume.GetID())
     host.composite.SetForegroundVolumeID(other.GetID())
     host.composite.SetForegroundOpacity(0.2)
-    host.ui.classifyButton.click()
+    host.press()
     host.ui.overlayCheckBox.click()
     assert host.composite.GetForegroundVolumeID() == other.GetID()
     assert host.composite.GetForegroundOpacity() == pytest.approx(0.2)

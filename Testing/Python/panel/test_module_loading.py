@@ -13,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 
-HEAVY = {"numpy", "torch", "torchvision", "SimpleITK", "scipy", "matplotlib", "pydicom", "safetensors", "PIL"}
+HEAVY = {
+    *("numpy", "scipy", "SimpleITK", "pydicom", "PIL", "matplotlib"),
+    *("torch", "torchvision", "onnxruntime", "openvino", "safetensors"),
+}
 
 OPEN_PANEL = f"""
 import builtins, sys
@@ -66,22 +69,6 @@ def test_notice_in_the_panel_is_the_engine_s_notice(host: SimpleNamespace) -> No
     from MedImgClassifierLib.engine.result import NOTICE
 
     assert host.ui.noticeLabel.text == NOTICE
-
-
-def test_models_are_offered_with_their_intended_use(host: SimpleNamespace) -> None:
-    selector = host.ui.bundleSelector
-    assert [selector.itemText(i) for i in range(selector.count)] == ["body-region", "sequence"]
-    assert host.ui.intendedUseLabel.text == "Intended use: For body-region."
-    selector.setCurrentIndex(1)
-    assert host.ui.intendedUseLabel.text == "Intended use: For sequence."
-
-
-def test_model_that_says_nothing_about_itself_is_shown_as_such(
-    module: ModuleType, host: SimpleNamespace, bundles: dict[str, Path]
-) -> None:
-    for text in ("no JSON", "[]", "{}"):
-        (bundles["body-region"] / "manifest.json").write_text(text, encoding="utf-8")
-        assert host.logic.intendedUse(bundles["body-region"]) == "not stated"
 
 
 def test_classify_waits_for_a_volume_and_says_so(host: SimpleNamespace) -> None:

@@ -29,6 +29,8 @@ NEVER = {
     "scene": QT | RUNTIMES | TRAINING,
     "presenter": SLICER | QT | RUNTIMES | TRAINING,
     "resources": SLICER | QT | RUNTIMES | TRAINING,
+    "translation": QT | RUNTIMES | TRAINING,
+    "installation": SLICER | QT | RUNTIMES | TRAINING,
     "panel": RUNTIMES | TRAINING,
     "viewer": RUNTIMES | TRAINING,
     "cli": QT,
@@ -40,23 +42,36 @@ MAY_ENTER = {
     "package": set(),
     "engine": {"engine", "resources"},
     "worker": {"worker", "engine", "resources"},
-    "scene": {"scene", "worker", "engine", "resources"},
-    "presenter": {"engine"},
+    "scene": {"scene", "worker", "engine", "resources", "translation"},
+    "presenter": {"engine", "translation"},
     "resources": {"engine"},
-    "panel": {"panel", "presenter", "scene", "worker", "engine", "resources"},
-    "viewer": {"viewer", "presenter", "scene", "worker", "engine", "resources"},
-    "cli": {"cli", "viewer", "presenter", "scene", "worker", "engine", "resources", "training"},
-    "module": {"panel", "presenter", "scene", "worker", "engine", "resources"},
+    "translation": set(),
+    "installation": {"installation", "engine", "resources"},
+    "panel": {"panel", "installation", "presenter", "scene", "worker", "engine", "resources", "translation"},
+    "viewer": {"viewer", "presenter", "scene", "worker", "engine", "resources", "translation"},
+    "cli": {
+        "cli",
+        "installation",
+        "viewer",
+        "presenter",
+        "scene",
+        "worker",
+        "engine",
+        "resources",
+        "translation",
+        "training",
+    },
+    "module": {"panel", "presenter", "scene", "worker", "engine", "resources", "translation"},
     "training": {"training", "engine", "resources"},
 }
 # Rooms of one file that may touch only some of the engine.
 ONLY_THESE = {
-    "presenter": {f"{LIB}.engine.result", f"{LIB}.engine.errors"},
+    "presenter": {f"{LIB}.engine.result", f"{LIB}.engine.errors", f"{LIB}.translation"},
     "resources": {f"{LIB}.engine.errors"},
 }
 # Floors inside the engine, from the ground; a file imports its own floor or lower ones.
 ENGINE_FLOORS = (
-    {"errors", "volume", "result", "appearance"},
+    {"errors", "findings", "volume", "result", "appearance"},
     {
         *(
             "voxel_values",
@@ -74,12 +89,12 @@ ENGINE_FLOORS = (
     {
         *("runtimes", "processor", "torch_runtime", "onnx_runtime", "openvino_runtime", "runtime_choice", "frugal"),
         *("onnx_format", "onnx_operators", "onnx_graph"),
-        *("bundle_files", "bundle", "evidence", "occlusion", "trust", "selftest"),
+        *("bundle_files", "bundle", "card", "bundle_install", "evidence", "occlusion", "trust", "selftest"),
     },
-    {"classifier", "slice_view", "report", "picture"},
+    {"classifier", "slice_view", "report", "picture", "html_report", "html_pictures", "html_words", "html_style"},
 )
 # Files of the command line, one room.
-COMMAND = {"cli", "classify_job", "doctor"}
+COMMAND = {"cli", "classify_job", "doctor", "kit"}
 FACES = {"scene", "panel", "viewer", "module"}
 
 

@@ -78,6 +78,7 @@ def test_wheel_carries_code_bundles_and_schemas_and_nothing_else(wheel: Path) ->
     schemas = {path.name for path in (ROOT / "MedImgClassifier" / "Resources" / "Schemas").iterdir()}
     assert schemas == {Path(n).name for n in names if n.startswith("MedImgClassifierLib/_resources/Schemas/")}
     assert f"MedImgClassifierLib/_resources/Models/{BUNDLE}/manifest.json" in names
+    assert "MedImgClassifierLib/_resources/requirements.txt" in names  # `medimg kit` packs what it names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 

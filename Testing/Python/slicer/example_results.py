@@ -102,6 +102,7 @@ def exampleClassification(volume: Volume, maps: np.ndarray | None = None) -> Cla
         key_slices=(KeySlice(SPOT_K, 0, "most_probable"),),
         calibrated=False,
         bundle=BUNDLE,
+        provenance={"inputs": {"image": {"content_sha256": volume.content_sha256}}},
     )
 
 

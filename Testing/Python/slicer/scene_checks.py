@@ -82,15 +82,24 @@ def addAcquired(scene, volume: Volume, bend=0.0):
 
     even = np.arange(len(volume.voxels))[:, None] * 4.0 * volume.normal_lps
     node = addVolume(scene, replace(volume, slice_origins_lps=volume.slice_origins_lps[0] + even), "acquired")
-    shifts = (volume.slice_origins_lps - (volume.slice_origins_lps[0] + even)) * [-1, -1, 1]
-    displacements = np.repeat(shifts[:, None], 4, axis=1)
-    displacements[:, 3, 2] += bend
+    acquire(node, volume, bend)
+    return node
+
+
+def acquire(node, volume: Volume, bend=0.0):
+    """Hang a node of evenly spaced slices under the transform that Slicer makes for a tilted or uneven series."""
     slices, rows, columns = volume.voxels.shape
+    corners = np.array([[0, 0, 1], [columns, 0, 1], [0, rows, 1], [columns, rows, 1]])
     matrix = ijkToRas(node)
+    displacements = np.empty((slices, 4, 3))
+    for k in range(slices):
+        acquired = (corners @ volume.slice_to_lps(k).T) * [-1, -1, 1]
+        displacements[k] = acquired - (corners[:, :2] @ matrix[:3, :2].T + k * matrix[:3, 2] + matrix[:3, 3])
+    displacements[:, 3, 2] += bend
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     grid = vtk.vtkImageData()
     grid.SetDimensions(2, 2, slices)
-    grid.SetSpacing(spacing[0] * (columns - 1), spacing[1] * (rows - 1), spacing[2])
+    grid.SetSpacing(spacing[0] * columns, spacing[1] * rows, spacing[2])
     grid.SetOrigin(*matrix[:3, 3])
     grid.GetPointData().SetScalars(numpy_to_vtk(displacements.reshape(-1, 3).copy(), deep=True))
     directions = np.eye(4)
@@ -99,7 +108,6 @@ def addAcquired(scene, volume: Volume, bend=0.0):
     transform.SetDisplacementGridData(grid)
     transform.SetGridDirectionMatrix(vtkMatrixFromArray(directions))
     transform.SetInterpolationModeToLinear()
-    parent = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "acquisition transform")
+    parent = node.GetScene().AddNewNodeByClass("vtkMRMLGridTransformNode", "acquisition transform")
     parent.SetAndObserveTransformToParent(transform)
     node.SetAndObserveTransformNodeID(parent.GetID())
-    return node

@@ -12,10 +12,11 @@ import numpy as np
 from vtk.util.numpy_support import vtk_to_numpy
 
 from example_results import exampleClassification, exampleVolume
-from MedImgClassifierLib.scene import evidence_choice, result_nodes
+from MedImgClassifierLib.engine.errors import Refusal
+from MedImgClassifierLib.scene import evidence_choice, overlay, result_nodes
 from MedImgClassifierLib.scene.session import createScene
 from MedImgClassifierLib.scene.volumes import addVolume
-from scene_checks import composite
+from scene_checks import addAcquired, composite
 
 
 class EvidenceChoice(unittest.TestCase):
@@ -55,6 +56,34 @@ class EvidenceChoice(unittest.TestCase):
         self.assertEqual(evidence_choice.shownLabel(self.table), "nothing")
         self.assertEqual(self.cells().max(), 0)
         self.assertEqual(self.scene.GetNumberOfNodes(), nodes)
+
+    def test_node_stays_and_its_name_follows(self):
+        before = result_nodes.resultOf(self.table).evidence
+        names = [before.GetName()]
+        for label in ("nothing", "spot"):
+            self.assertIs(evidence_choice.chooseEvidence(self.table, self.classification, label), before)
+            self.assertIn(label, before.GetName())
+            names.append(before.GetName())
+        self.assertEqual(names[0], names[2])
+        self.assertEqual(before.GetAttribute("MedImgClassifier.Role"), "evidence")
+
+    def test_colours_and_threshold_outlive_the_choice(self):
+        evidence = result_nodes.resultOf(self.table).evidence
+        overlay.setColorMap(evidence, "blue")
+        overlay.setThreshold(evidence, 0.7)
+        evidence_choice.chooseEvidence(self.table, self.classification, "nothing")
+        self.assertEqual(overlay.colorMapShown(evidence), "blue")
+        self.assertAlmostEqual(evidence.GetDisplayNode().GetLowerThreshold(), 0.7 * 255)
+
+    def test_volume_that_was_bent_meanwhile_leaves_the_evidence_as_it_was(self):
+        bent = addAcquired(self.scene, exampleVolume("tilted"), bend=3.0)
+        cells = self.cells().copy()
+        self.volume.SetAndObserveTransformNodeID(bent.GetTransformNodeID())
+        with self.assertRaises(Refusal):
+            evidence_choice.chooseEvidence(self.table, self.classification, "nothing")
+        np.testing.assert_array_equal(self.cells(), cells)
+        self.assertEqual(evidence_choice.shownLabel(self.table), "spot")
+        self.assertIn("spot", result_nodes.resultOf(self.table).evidence.GetName())
 
     def test_choosing_what_is_shown_changes_nothing(self):
         before = result_nodes.resultOf(self.table).evidence

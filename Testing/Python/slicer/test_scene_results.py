@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import unittest
 from dataclasses import replace
 from unittest import mock
@@ -14,14 +15,22 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
 
 from example_results import BUNDLE, SPOT_K, exampleClassification, exampleVolume
-from MedImgClassifierLib.engine.result import Classification, Finding
-from MedImgClassifierLib.scene import result_nodes
+from MedImgClassifierLib.engine.result import (
+    Classification,
+    Evidence,
+    Finding,
+    Label,
+    Placement,
+    SliceResults,
+)
+from MedImgClassifierLib.engine.volume import Volume
+from MedImgClassifierLib.scene.geometry import vtkMatrixFromArray
 from MedImgClassifierLib.scene.overlay import hideOverlay, showOverlay
-from MedImgClassifierLib.scene.result_nodes import addResult, findResult, removeResult
+from MedImgClassifierLib.scene.result_nodes import addResult, findResult, removeResult, resultOf
 from MedImgClassifierLib.scene.session import createScene
 from MedImgClassifierLib.scene.views import arrangeViews
 from MedImgClassifierLib.scene.volumes import addVolume
-from scene_checks import composite, nodeIds, voxelsOf
+from scene_checks import addLinearTransform, brightestLps, composite, nodeIds, voxelsOf
 
 
 class SceneOfOneVolume(unittest.TestCase):
@@ -68,7 +77,7 @@ class Table(SceneOfOneVolume):
         content = exampleVolume("sagittal")
         node = addVolume(self.scene, content, "sagittal")
         table = addResult(self.scene, node, exampleClassification(content)).table
-        self.assertEqual(table.GetColumnTitle("Position"), "R (mm)")
+        self.assertEqual(table.GetColumnTitle("Position"), "R")
         column = table.GetTable().GetColumnByName("Position")
         positions = [column.GetValue(n) for n in range(len(content.voxels))]
         np.testing.assert_allclose(positions, -content.slice_centres_lps[:, 0], atol=0.01)
@@ -124,19 +133,6 @@ class PlotAndRecord(SceneOfOneVolume):
 
 
 class Group(SceneOfOneVolume):
-    def test_running_again_replaces_the_result_and_stays_in_the_views(self):
-        first = self.add()
-        showOverlay(self.scene, self.volume, first.evidence, 0.35, 0.6)
-        count = self.scene.GetNumberOfNodes()
-        second = self.add()
-        self.assertEqual(self.scene.GetNumberOfNodes(), count)
-        self.assertFalse(self.scene.IsNodePresent(first.table))
-        self.assertEqual(composite(self.scene).GetForegroundVolumeID(), second.evidence.GetID())
-        self.assertEqual(composite(self.scene).GetForegroundOpacity(), 0.35)
-        self.assertAlmostEqual(second.evidence.GetDisplayNode().GetLowerThreshold(), 0.6 * 255)
-        hideOverlay(self.scene, second.evidence)
-        self.assertIsNone(composite(self.scene).GetForegroundVolumeID())
-
     def test_running_again_for_another_label_changes_the_evidence(self):
         self.assertEqual(voxelsOf(self.add().evidence).max(), 255)
         self.assertEqual(voxelsOf(self.add(label=1).evidence).max(), 0)
@@ -180,20 +176,224 @@ class Group(SceneOfOneVolume):
         self.assertIn(selection.GetActivePlotChartID(), (None, ""))
 
     def test_failure_midway_leaves_no_node(self):
-        for step in ("addProvenance", "addProbabilitySeries", "addEvidence", "_signAndRefer"):
-            with self.subTest(step), mock.patch.object(result_nodes, step, side_effect=RuntimeError("midway")):
+        for step in STEPS:
+            with (
+                self.subTest(step),
+                mock.patch(f"MedImgClassifierLib.scene.{step}", side_effect=RuntimeError("midway")),
+            ):
                 with self.assertRaisesRegex(RuntimeError, "midway"):
                     self.add()
                 self.assertEqual(nodeIds(self.scene), self.empty)
 
-    def test_failure_midway_keeps_the_earlier_result(self):
+
+def failing(step):
+    return mock.patch(f"MedImgClassifierLib.scene.{step}", side_effect=RuntimeError("midway"))
+
+
+STEPS = (
+    "results.recordText",
+    "results.fillRecord",
+    "results.fillTable",
+    "results.fillSeries",
+    "results.fillChart",
+    "result_nodes.addEvidence",
+    "result_nodes._signAndRefer",
+    "binding.bind",
+    "hierarchy.placeBeside",
+)
+
+
+class AnotherRun(SceneOfOneVolume):
+    """A result that is made anew stands in the nodes of the earlier one."""
+
+    def other(self, **changes):
+        """Another answer for the same volume: every probability the other way round."""
+        slices = self.classification.slices
+        turned = replace(slices, probabilities=slices.probabilities[:, ::-1], logits=slices.logits[:, ::-1])
+        evidence = self.classification.evidence
+        evidence = replace(evidence, maps=evidence.maps[:, ::-1], scale=evidence.scale[::-1])
+        return replace(self.classification, slices=turned, evidence=evidence, **changes)
+
+    def seen(self, result):
+        """What a reader sees of a result."""
+        table, chart, evidence = result.table, result.chart, result.evidence
+        rows = [[table.GetCellText(r, c) for c in range(table.GetNumberOfColumns())] for r in range(10)]
+        return (
+            (rows, table.GetName(), table.GetDescription(), table.GetColumnTitle("P(spot)"), table.GetLocked()),
+            (chart.GetTitle(), [s.GetName() for s in result.series], chart.GetNumberOfPlotSeriesNodes()),
+            (evidence.GetName(), evidence.GetAttribute("MedImgClassifier.Label"), voxelsOf(evidence).tolist()),
+            (evidence.GetTransformNodeID(), evidence.GetDisplayNode().GetLowerThreshold()),
+            (result.provenance.GetText(), [n.GetAttributeNames() for n in result.made()]),
+        )
+
+    def test_stands_in_the_same_nodes(self):
+        first = self.add()
+        ids, before = nodeIds(self.scene), self.seen(first)
+        second = self.add(self.other())
+        self.assertEqual(nodeIds(self.scene), ids)
+        self.assertEqual(second, first)
+        self.assertEqual(second.table.GetDescription(), "nothing in 6 of 10 slices (uncalibrated)")
+        self.assertEqual(second.chart.GetTitle(), second.table.GetDescription())
+        self.assertEqual(second.evidence.GetName(), "head example evidence for nothing")
+        self.assertEqual(voxelsOf(second.evidence).max(), 255)
+        self.assertEqual(json.loads(second.provenance.GetText())["answer"], second.table.GetDescription())
+        self.add()
+        self.assertEqual(self.seen(first), before)
+
+    def test_is_told_once(self):
+        result, told = self.add(), []
+        for node in (result.table, result.chart, result.evidence, result.provenance):
+            node.AddObserver("ModifiedEvent", lambda caller, event: told.append(caller.GetID()))
+        self.add(self.other())
+        self.assertEqual(sorted(told), sorted(set(told)))
+        self.assertIn(result.table.GetID(), told)
+
+    def test_keeps_views_threshold_and_what_the_reader_named_and_styled(self):
+        result = self.add()
+        showOverlay(self.scene, self.volume, result.evidence, 0.35, 0.6)
+        result.table.SetName("mine")
+        result.series[0].SetColor(0, 1, 0)
+        self.add(self.other())
+        self.assertEqual(composite(self.scene).GetForegroundVolumeID(), result.evidence.GetID())
+        self.assertEqual(composite(self.scene).GetForegroundOpacity(), 0.35)
+        self.assertAlmostEqual(result.evidence.GetDisplayNode().GetLowerThreshold(), 0.6 * 255)
+        self.assertEqual((result.table.GetName(), result.series[0].GetColor()), ("mine", (0, 1, 0)))
+        hideOverlay(self.scene, result.evidence)
+        self.assertIsNone(composite(self.scene).GetForegroundVolumeID())
+
+    def test_makes_again_what_the_reader_deleted(self):
+        first = self.add()
+        whole = self.scene.GetNumberOfNodes()
+        for node in (first.chart, first.series[0], first.provenance, first.evidence.GetDisplayNode(), first.evidence):
+            self.scene.RemoveNode(node)
+        second = self.add()
+        self.assertIs(second.table, first.table)
+        self.assertEqual([s.GetName() for s in second.series], ["spot", "nothing"])
+        self.assertEqual(second.chart.GetNumberOfPlotSeriesNodes(), 2)
+        self.assertEqual(self.scene.GetNumberOfNodes(), whole)
+
+    def test_with_other_classes_has_their_series(self):
+        first = self.add()
+        three = (*self.classification.labels, Label("third"))
+        slices = self.classification.slices
+        probabilities = np.tile([0.2, 0.3, 0.5], (10, 1))
+        slices = replace(slices, probabilities=probabilities, logits=np.log(probabilities))
+        more = self.add(replace(self.classification, labels=three, slices=slices, evidence=None))
+        self.assertEqual([s.GetYColumnName() for s in more.series], ["P(spot)", "P(nothing)", "P(third)"])
+        self.assertEqual((more.evidence, more.chart.GetNumberOfPlotSeriesNodes()), (None, 3))
+        again = self.add()
+        self.assertEqual(again.series, first.series)
+        self.assertEqual(again.chart.GetNumberOfPlotSeriesNodes(), 2)
+        self.assertEqual(self.scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode"), 2)
+
+    def test_that_refuses_takes_plot_and_evidence_away_and_restores_the_views(self):
         first = self.add()
         showOverlay(self.scene, self.volume, first.evidence)
-        before = nodeIds(self.scene)
-        with mock.patch.object(result_nodes, "_signAndRefer", side_effect=RuntimeError("midway")):
-            self.assertRaises(RuntimeError, self.add)
-        self.assertEqual(nodeIds(self.scene), before)
-        self.assertEqual(composite(self.scene).GetForegroundVolumeID(), first.evidence.GetID())
+        finding = Finding("FEW_SLICES", "refuse", "too few slices")
+        second = self.add(replace(self.classification, findings=(finding,)))
+        self.assertEqual((second.table, second.chart, second.series, second.evidence), (first.table, None, (), None))
+        self.assertEqual(second.table.GetColumnIndex("P(spot)"), -1)
+        self.assertEqual(second.table.GetColumnDescription("P(spot)"), "")  # which a file of the table would keep
+        self.assertIsNone(composite(self.scene).GetForegroundVolumeID())
+        self.assertEqual(self.scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode"), 0)
+        self.assertIsNotNone(self.add().chart)
+
+    def test_that_fails_midway_leaves_the_earlier_result_as_it_was(self):
+        moved = addLinearTransform(self.scene, np.diag([1, 1, 2, 1]))
+        self.volume.SetAndObserveTransformNodeID(moved.GetID())
+        first = self.add()
+        showOverlay(self.scene, self.volume, first.evidence, 0.4, 0.6)
+        ids, before, references = nodeIds(self.scene), self.seen(first), resultOf(first.table)
+        steps = [step for step in STEPS if "addEvidence" not in step]
+        for step in (*steps, "result_nodes.fillEvidence", "result_nodes.markOutOfDate"):
+            with (
+                self.subTest(step),
+                mock.patch(f"MedImgClassifierLib.scene.{step}", side_effect=RuntimeError("midway")),
+            ):
+                self.assertRaises(RuntimeError, self.add, self.other())
+                self.assertEqual(nodeIds(self.scene), ids)
+                self.assertEqual(self.seen(first), before)
+                self.assertEqual(resultOf(first.table), references)
+                self.assertEqual(composite(self.scene).GetForegroundVolumeID(), first.evidence.GetID())
+        place = brightestLps(first.evidence)
+        moved.SetMatrixTransformToParent(vtkMatrixFromArray(np.diag([1.0, 1.0, 3.0, 1.0])))
+        np.testing.assert_allclose(brightestLps(first.evidence), place * [1, 1, 1.5])
+        for series in first.series:
+            self.assertIs(series.GetTableNode(), first.table)
+
+    def test_of_a_large_series_is_quick(self):
+        """300 slices and 7 classes within 250 ms; each of several times, for the first one loads libraries."""
+        for cells in (2, 7):
+            large = largeClassification(300, 7, cells)
+            node = addVolume(self.scene, large[0], f"large {cells}")
+            for run in ("first", "again"):
+                with self.subTest(cells=cells, run=run):
+                    started = time.perf_counter()
+                    addResult(self.scene, node, large[1])
+                    self.assertLess(time.perf_counter() - started, 0.25)
+
+
+def largeClassification(slices, labels, cells):
+    """(Volume of small slices, a random classification of it)."""
+    random = np.random.default_rng(0)
+    volume = Volume.from_matrix(np.zeros((slices, 32, 32), np.int16), np.diag([1, 1, 2.0, 1]))
+    probabilities = random.dirichlet(np.ones(labels), slices)
+    maps = random.normal(size=(slices, labels, cells, cells)).astype(np.float32)
+    placement = Placement(volume.slice_origins_lps, np.array([8.0, 0, 0]), np.array([0, 8.0, 0]))
+    return volume, Classification(
+        labels=tuple(Label(f"class {n}") for n in range(labels)),
+        slices=SliceResults(
+            volume.slice_centres_lps,
+            np.tile(volume.normal_lps, (slices, 1)),
+            tuple(range(slices)),
+            np.log(probabilities),
+            probabilities,
+        ),
+        evidence=Evidence(maps, maps.max(axis=(0, 2, 3)), placement, "closed_form"),
+        findings=(),
+        key_slices=(),
+        calibrated=False,
+        bundle=BUNDLE,
+        provenance={"inputs": {"image": {"content_sha256": volume.content_sha256}}},
+    )
+
+
+class SeveralInputs(SceneOfOneVolume):
+    """A bundle of several channels: the result refers to all of them."""
+
+    def setUp(self):
+        super().setUp()
+        self.second = addVolume(self.scene, exampleVolume("axial"), "second")
+        # names that would break a reference role
+        self.channels = {"T1 (a:b;c)": self.volume, "T2": self.second}
+        hashes = {name: {"content_sha256": self.content.content_sha256} for name in self.channels}
+        self.classification = replace(self.classification, provenance={"inputs": hashes})
+
+    def test_are_found_by_channel_after_renaming(self):
+        result = self.add(channels=self.channels)
+        self.second.SetName("renamed")
+        self.assertEqual(dict(result.inputs), self.channels)
+        self.assertEqual(dict(resultOf(result.table).inputs), self.channels)
+        self.assertIs(result.volume, self.volume)
+
+    def test_deleted_one_is_none(self):
+        result = self.add(channels=self.channels)
+        self.scene.RemoveNode(self.second)
+        self.assertEqual(dict(resultOf(result.table).inputs), {"T1 (a:b;c)": self.volume, "T2": None})
+
+    def test_another_run_refers_to_its_own(self):
+        third = addVolume(self.scene, exampleVolume("axial"), "third")
+        first = self.add(channels=self.channels)
+        self.assertEqual(dict(self.add(channels={**self.channels, "T2": third}).inputs)["T2"], third)
+        alone = self.add(channels={"T1 (a:b;c)": self.volume})
+        self.assertIs(alone.table, first.table)
+        self.assertEqual(list(alone.inputs), ["T1 (a:b;c)"])
+        self.assertIsNone(first.table.GetNodeReferenceID("MedImgClassifier.Input1"))
+
+    def test_lone_input_is_named_by_the_record(self):
+        hashes = {"inputs": {"CT": {"content_sha256": "0" * 64}}}
+        result = self.add(replace(self.classification, provenance=hashes))
+        self.assertEqual(dict(result.inputs), {"CT": self.volume})
 
 
 if __name__ == "__main__":

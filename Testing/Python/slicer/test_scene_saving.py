@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -130,6 +131,21 @@ class SavedScene(unittest.TestCase):
                     self.assertLess(abs(along), 2.1 if kind == "tilted" else 0.1)
                 if kind != "tilted":  # slice k of a flipped stack is slice k after reopening
                     self.assertLess(np.abs(np.subtract(seen["spot"], spotLps(volume))).max(), 1e-3)
+
+    def test_result_stands_in_its_folder_and_the_volume_knows_its_series(self):
+        import slicer
+
+        from MedImgClassifierLib.scene.volumes import volumeFromNode
+
+        volume = exampleVolume("axial")
+        volume = replace(volume, source=replace(volume.source, series_uid="1.2.3"))
+        writeResultScene(self.folder / "scene.mrb", volume, exampleClassification(volume))
+        scene = readScene(self.folder / "scene.mrb")
+        self.assertEqual(volumeFromNode(scene.GetFirstNodeByName("head axial")).source.series_uid, "1.2.3")
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+        top = hierarchy.GetSceneItemID()
+        self.assertEqual(hierarchy.GetNumberOfItemChildren(top), 2)
+        self.assertEqual(hierarchy.GetNumberOfItemChildren(hierarchy.GetItemByName("head axial example")), 6)
 
     def test_slices_of_a_flipped_stack_keep_their_index(self):
         from MedImgClassifierLib.scene.volumes import volumeFromNode

@@ -1,0 +1,46 @@
+"""A report of what is installed, made by the worker's Python so that no inference library enters this process."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class Diagnosis:
+    """Begun when made; `poll` until it has ended. command: the worker's Python."""
+
+    stage, fraction, seconds_left = "doctor", None, None
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.ended = False
+        self._cancelled = False
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - `result` closes it; a pipe would fill unread
+        module = [*command, "-m", f"{_PACKAGE.name}.doctor"]
+        self._process = subprocess.Popen(
+            module, cwd=_PACKAGE.parent, stdin=subprocess.DEVNULL, stdout=self._said, stderr=subprocess.STDOUT
+        )
+
+    def poll(self) -> bool:
+        self.ended = self._process.poll() is not None
+        return self.ended
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._process.kill()
+
+    def result(self) -> str:
+        """The report. Raises Refusal CANCELLED, RESOURCE_WORKER_FAILED."""
+        from ..engine.errors import Refusal
+
+        self._said.seek(0)
+        text = self._said.read().decode("utf-8", "replace").strip()
+        self._said.close()
+        if self._cancelled:
+            raise Refusal("CANCELLED")
+        if self._process.returncode:
+            raise Refusal("RESOURCE_WORKER_FAILED", reason=text.splitlines()[-1] if text else self._process.returncode)
+        return text

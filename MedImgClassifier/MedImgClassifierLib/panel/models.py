@@ -1,0 +1,63 @@
+"""The menu beside the models: import one from a file or folder, remove an imported one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from ..translation import _
+
+
+class ModelMenu:
+    """panel: MedImgClassifierWidget, which runs an import as it runs a classification."""
+
+    def __init__(self, ui: Any, panel: Any) -> None:
+        self._panel = panel
+        self._menu = qt.QMenu(ui.bundleMenuButton)
+        self._add(_("Import from file..."), self.importFile)
+        self._add(_("Import from folder..."), self.importFolder)
+        self._menu.addSeparator()
+        self._remove = self._add(_("Remove this model"), self.removeModel)
+        self._menu.connect("aboutToShow()", self._onAboutToShow)
+        ui.bundleMenuButton.setMenu(self._menu)
+
+    def _add(self, text: str, do: Any) -> Any:
+        action = self._menu.addAction(text)
+        action.connect("triggered(bool)", lambda checked=False: do())
+        return action
+
+    def importFile(self) -> None:
+        pattern = _("Models") + " (*.zip)"
+        found = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), _("Import a model"), "", pattern)
+        self._import(found)
+
+    def importFolder(self) -> None:
+        self._import(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Import a model")))
+
+    def _import(self, chosen: Any) -> None:
+        path = chosen[0] if isinstance(chosen, tuple) else chosen  # PythonQt gives the name alone
+        if path:
+            self._panel.importModel(Path(path))
+
+    def removeModel(self) -> None:
+        from .. import resources
+        from ..engine.errors import Refusal
+
+        name = self._panel.settings.bundle
+        question = _("Remove the imported model '{name}' from this computer? Results in the scene stay.")
+        if not slicer.util.confirmOkCancelDisplay(question.format(name=name)):
+            return
+        try:
+            resources.remove(name)
+        except Refusal as refusal:
+            self._panel.showRefusal(refusal)
+        self._panel.reloadModels()
+
+    def _onAboutToShow(self) -> None:
+        from .. import resources
+
+        settings = self._panel.settings
+        self._remove.enabled = settings is not None and settings.bundle in resources.imported_bundles()

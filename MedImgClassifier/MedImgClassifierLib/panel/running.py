@@ -1,0 +1,46 @@
+"""A timer that moves a piece of work on until it has ended, so that the application stays alive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+
+POLL_MS = 50
+"""Between two looks at what another process computes; what computes here goes on at once."""
+
+
+class Runner:
+    """Moves one piece of work at a time. onStep(): after each step; onEnd(work): once, when it has ended."""
+
+    def __init__(self, onStep: Callable[[], None], onEnd: Callable[[Any], None]) -> None:
+        self.work: Any = None
+        self._advance: Callable[[], bool] = lambda: True
+        self._onStep, self._onEnd = onStep, onEnd
+        self._timer = qt.QTimer()
+        self._timer.connect("timeout()", self._tick)
+
+    def start(self, work: Any, advance: Callable[[], bool]) -> None:
+        """work: has stage, fraction, seconds_left and cancel(), and `busy` where it computes in this process.
+
+        advance(): a step of it, True once it has ended.
+        """
+        self.work, self._advance = work, advance
+        self._timer.start(0)
+
+    def stop(self) -> None:
+        """Forget the work where it is; for a module that goes away."""
+        self._timer.stop()
+        self.work = None
+
+    def _tick(self) -> None:
+        work = self.work
+        if work is None:
+            self._timer.stop()
+        elif self._advance():
+            self.stop()
+            self._onEnd(work)
+        else:
+            self._timer.setInterval(0 if getattr(work, "busy", False) else POLL_MS)
+            self._onStep()

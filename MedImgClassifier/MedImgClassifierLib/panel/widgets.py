@@ -1,0 +1,62 @@
+"""What the parts of the panel do to Qt widgets alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import qt
+
+if TYPE_CHECKING:
+    from ..presenter import Button, Line
+
+# tone -> color on a light and on a dark background
+_COLORS = {"faint": ("#6b6b6b", "#a0a0a0"), "warn": ("#8a5a00", "#e3b341"), "error": ("#b3261e", "#ff8a80")}
+
+
+@contextmanager
+def noSignals(*widgets: Any) -> Iterator[None]:
+    """Change widgets as if it had always been so."""
+    before = [widget.blockSignals(True) for widget in widgets]
+    try:
+        yield
+    finally:
+        for widget, blocked in zip(widgets, before, strict=True):
+            widget.blockSignals(blocked)
+
+
+def showLine(label: Any, line: Line) -> None:
+    """Put a line on a label in its tone; an empty one hides it."""
+    label.text = line.text
+    label.toolTip = line.tip
+    label.visible = bool(line.text)
+    font = label.font
+    font.setBold(line.tone in ("strong", "warn", "error"))
+    label.font = font
+    light, dark = _COLORS.get(line.tone, ("", ""))
+    color = dark if isDark(label) else light
+    label.styleSheet = f"color: {color}" if color else ""
+
+
+def isDark(widget: Any) -> bool:
+    """Whether a widget's text stands on a dark background."""
+    return bool(widget.palette.color(qt.QPalette.Window).lightness() < 128)
+
+
+def showButton(button: Any, view: Button) -> None:
+    """Enable a button as the view says, with its words where it has some."""
+    button.enabled = view.enabled
+    if view.text:
+        button.text = view.text
+    if view.tip:
+        button.toolTip = view.tip
+
+
+def offer(selector: Any, texts: Sequence[str], current: str) -> None:
+    """Make a combo box offer texts, with one of them current (none where it is not among them), without a signal."""
+    with noSignals(selector):
+        if [selector.itemText(n) for n in range(selector.count)] != list(texts):
+            selector.clear()
+            selector.addItems(list(texts))
+        selector.currentIndex = selector.findText(current)

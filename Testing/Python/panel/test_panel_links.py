@@ -1,0 +1,145 @@
+"""The result and the slice views belong together: rows, points and key slices lead to slices, and back."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def result(host: SimpleNamespace, volume: Any) -> SimpleNamespace:
+    """Classified and shown in the Red view, axial."""
+    host.press()
+    host.view.FitSliceToBackground()
+    host.settled()
+    return host
+
+
+def offset(host: SimpleNamespace) -> float:
+    return float(host.view.GetSliceOffset())
+
+
+def scroll(host: SimpleNamespace, position: float) -> None:
+    import slicer
+
+    host.view.SetSliceOffset(position)
+    for _ in range(3):
+        slicer.app.processEvents()
+
+
+def positions(host: SimpleNamespace) -> list[float]:
+    """Slice offsets of the rows, in RAS mm: 5 slices, 5 mm apart."""
+    return [0.0, 5.0, 10.0, 15.0, 20.0]
+
+
+def marker(host: SimpleNamespace) -> float:
+    from MedImgClassifierLib.scene import plot_marker
+
+    return float(plot_marker.findMarker(host.scene).GetTableNode().GetTable().GetColumn(0).GetValue(0))
+
+
+def shown_rows(host: SimpleNamespace) -> list[str]:
+    """Slices of the table view from top to bottom."""
+    model = host.ui.resultTableView.model()
+    return [model.index(row, 0).data() for row in range(model.rowCount())]
+
+
+def test_clicking_a_row_goes_to_its_slice(result: SimpleNamespace) -> None:
+    result.ui.resultTableView.selectRow(3)
+    assert offset(result) == pytest.approx(positions(result)[3])
+
+
+def test_row_of_a_sorted_table_goes_to_its_own_slice(result: SimpleNamespace) -> None:
+    import qt
+
+    result.ui.resultTableView.sortByColumn(0, qt.Qt.DescendingOrder)
+    assert shown_rows(result) == ["4", "3", "2", "1", "0"]
+    result.ui.resultTableView.selectRow(1)
+    assert offset(result) == pytest.approx(positions(result)[3])
+
+
+def test_numbers_are_sorted_as_numbers(host: SimpleNamespace, volume: Any) -> None:
+    import numpy as np
+    import qt
+    import slicer
+
+    slicer.util.updateVolumeFromArray(volume, np.arange(12 * 16 * 20, dtype=np.int16).reshape(12, 16, 20))
+    host.press()
+    host.ui.resultTableView.sortByColumn(0, qt.Qt.DescendingOrder)
+    assert shown_rows(host)[:3] == ["11", "10", "9"]
+
+
+def test_point_of_the_plot_goes_to_its_slice(result: SimpleNamespace) -> None:
+    import vtk
+
+    series = result.panel.panel.settings.resultTable.GetNodeReference("MedImgClassifier.Series")
+    ids, selections, rows = vtk.vtkStringArray(), vtk.vtkCollection(), vtk.vtkIdTypeArray()
+    ids.InsertNextValue(series.GetID())
+    rows.InsertNextValue(4)
+    selections.AddItem(rows)
+    result.ui.plotWidget.plotView().dataSelected.emit(ids, selections)
+    assert offset(result) == pytest.approx(positions(result)[4])
+
+
+def test_point_of_the_marker_is_no_slice(result: SimpleNamespace) -> None:
+    import vtk
+
+    from MedImgClassifierLib.scene import plot_marker
+
+    scroll(result, 10.0)
+    ids, selections, rows = vtk.vtkStringArray(), vtk.vtkCollection(), vtk.vtkIdTypeArray()
+    ids.InsertNextValue(plot_marker.findMarker(result.scene).GetID())
+    rows.InsertNextValue(1)
+    selections.AddItem(rows)
+    result.ui.plotWidget.plotView().dataSelected.emit(ids, selections)
+    assert offset(result) == pytest.approx(10.0)
+
+
+def test_scrolling_moves_marker_row_and_words(result: SimpleNamespace) -> None:
+    for row, position in enumerate(positions(result)):
+        scroll(result, position)
+        assert marker(result) == row
+        assert result.ui.currentLabel.text.startswith(f"slice {row}, S {position:.1f} mm: HeadCT 87 %")
+        (selected,) = result.ui.resultTableView.selectionModel().selectedRows()
+        assert selected.data() == str(row)
+        assert offset(result) == pytest.approx(position)
+
+
+def test_view_across_the_slices_shows_the_nearest_one(result: SimpleNamespace) -> None:
+    view = result.view.GetSliceNode()
+    view.SetOrientation("Sagittal")
+    view.JumpSliceByCentering(10.0, 12.0, 11.0)
+    scroll(result, float(result.view.GetSliceOffset()))
+    assert "nearest slice" in result.ui.currentLabel.text
+
+
+def test_view_of_another_volume_shows_no_slice_of_the_result(result: SimpleNamespace) -> None:
+    other = result.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "other")
+    result.composite.SetBackgroundVolumeID(other.GetID())
+    scroll(result, 0.0)
+    assert result.ui.currentLabel.text == ""
+    assert "(not in the slice views)" in result.ui.identityLabel.text
+
+
+def test_key_slices_follow_one_another(result: SimpleNamespace) -> None:
+    scroll(result, 0.0)
+    result.ui.nextKeySliceButton.click()
+    assert offset(result) == pytest.approx(positions(result)[2])
+
+
+def test_row_brings_the_volume_back_into_the_views(result: SimpleNamespace) -> None:
+    other = result.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "other")
+    result.composite.SetBackgroundVolumeID(other.GetID())
+    result.panel.panel.goToRow(1)
+    volume = result.panel.panel.settings.inputVolume
+    assert result.composite.GetBackgroundVolumeID() == volume.GetID()
+
+
+def test_marker_is_not_saved_with_the_scene(result: SimpleNamespace) -> None:
+    from MedImgClassifierLib.scene import plot_marker
+
+    scroll(result, 10.0)
+    assert not plot_marker.findMarker(result.scene).GetSaveWithScene()
+    assert not result.ui.plotWidget.mrmlPlotViewNode().GetSaveWithScene()

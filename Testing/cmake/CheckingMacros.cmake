@@ -1,0 +1,87 @@
+# Slicer's macros by name, with the keywords that are used here. They do the same with good arguments, and stop at what
+# Slicer's let pass: paths that leave the module's folder, entries that stand twice, keywords that nobody reads.
+
+# Fail unless each of PATHS is a file below the current source directory, written as one would write it there.
+function(_check_paths caller)
+  set(seen)
+  foreach(path IN LISTS ARGN)
+    if(IS_ABSOLUTE "${path}")
+      message(FATAL_ERROR "${caller}: absolute path: ${path}")
+    elseif("/${path}/" MATCHES "/\\.\\.?/|//|\\\\")
+      message(FATAL_ERROR "${caller}: not a plain relative path: ${path}")
+    elseif(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${path}" OR IS_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/${path}")
+      message(FATAL_ERROR "${caller}: no such file: ${path}")
+    endif()
+    # Windows and macOS take names that differ in case for one.
+    string(TOLOWER "${path}" lower)
+    if(lower IN_LIST seen)
+      message(FATAL_ERROR "${caller}: listed twice: ${path}")
+    endif()
+    list(APPEND seen "${lower}")
+  endforeach()
+endfunction()
+
+# Fail for an argument that no keyword took, a keyword without value, and a mandatory keyword (ARGN) that is missing.
+macro(_check_keywords caller)
+  if(NOT "${given_UNPARSED_ARGUMENTS}" STREQUAL "")
+    message(FATAL_ERROR "${caller}: unknown arguments: ${given_UNPARSED_ARGUMENTS}")
+  elseif(NOT "${given_KEYWORDS_MISSING_VALUES}" STREQUAL "")
+    message(FATAL_ERROR "${caller}: without a value: ${given_KEYWORDS_MISSING_VALUES}")
+  endif()
+  foreach(mandatory ${ARGN})
+    if("${given_${mandatory}}" STREQUAL "")
+      message(FATAL_ERROR "${caller}: ${mandatory} is missing")
+    endif()
+  endforeach()
+endmacro()
+
+function(_register_test name folders)
+  if(NOT BUILD_TESTING)
+    message(FATAL_ERROR "py_${name}: tests are registered only if(BUILD_TESTING)")
+  endif()
+  get_property(registered GLOBAL PROPERTY _REGISTERED_TESTS)
+  if(name IN_LIST registered)
+    message(FATAL_ERROR "py_${name}: registered twice")
+  endif()
+  set_property(GLOBAL APPEND PROPERTY _REGISTERED_TESTS "${name}")
+  string(REGEX REPLACE "^nomainwindow_" "" module "${name}")
+  add_test(
+    NAME "py_${name}"
+    COMMAND "${Slicer_LAUNCHER_EXECUTABLE}" --testing ${ARGN}
+      --additional-module-paths "${CMAKE_BINARY_DIR}/${Slicer_QTSCRIPTEDMODULES_LIB_DIR}"
+      --python-code "import slicer.testing; slicer.testing.runUnitTest([${folders}], '${module}')"
+    )
+endfunction()
+
+function(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(given "WITH_GENERIC_TESTS" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  _check_keywords(slicerMacroBuildScriptedModule NAME SCRIPTS)
+  _check_paths("${given_NAME}" ${given_SCRIPTS} ${given_RESOURCES})
+  foreach(script IN LISTS given_SCRIPTS)
+    if(NOT script MATCHES "\\.py$")
+      message(FATAL_ERROR "${given_NAME}: not a Python script: ${script}")
+    endif()
+  endforeach()
+  set(folder "${CMAKE_BINARY_DIR}/${Slicer_QTSCRIPTEDMODULES_LIB_DIR}")
+  foreach(path IN LISTS given_SCRIPTS given_RESOURCES)
+    configure_file("${path}" "${folder}/${path}" COPYONLY)
+  endforeach()
+  install(DIRECTORY "${folder}/" DESTINATION "${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR}")
+  if(BUILD_TESTING AND given_WITH_GENERIC_TESTS)
+    set(name "qSlicer${given_NAME}ModuleGenericTest")
+    _register_test("nomainwindow_${name}" "'${CMAKE_CURRENT_BINARY_DIR}'" --no-main-window)
+  endif()
+endfunction()
+
+function(slicer_add_python_unittest)
+  cmake_parse_arguments(given "" "TESTNAME_PREFIX;SCRIPT" "SLICER_ARGS" ${ARGN})
+  _check_keywords(slicer_add_python_unittest SCRIPT)
+  _check_paths(slicer_add_python_unittest "${given_SCRIPT}")
+  # Slicer looks for the test beside CMakeLists.txt only if SCRIPT is a bare name.
+  if(given_SCRIPT MATCHES "/")
+    message(FATAL_ERROR "slicer_add_python_unittest: not in the folder of its CMakeLists.txt: ${given_SCRIPT}")
+  endif()
+  get_filename_component(name "${given_SCRIPT}" NAME_WE)
+  set(folders "'${CMAKE_CURRENT_BINARY_DIR}', '${CMAKE_CURRENT_SOURCE_DIR}'")
+  _register_test("${given_TESTNAME_PREFIX}${name}" "${folders}" ${given_SLICER_ARGS})
+endfunction()
