@@ -65,7 +65,7 @@ test: test-light test-full ## everything: without torch first, then with all run
 
 test-light: $(LIGHT)/test.stamp ## the tests of engine, command line, scene and panel where torch is not installed
 	@$(LIGHT)/bin/python -c 'import importlib.util as u; assert u.find_spec("torch") is None, "torch is in $(LIGHT)"'
-	$(LIGHT)/bin/python -m pytest -q $(addprefix Testing/Python/,engine presenter cli worker slicer panel)
+	$(LIGHT)/bin/python -m pytest -q $(addprefix Testing/Python/,engine presenter cli worker slicer host panel)
 
 test-full: $(VENV)/test.stamp ## ruff, mypy --strict, all tests
 	$(BIN)/ruff check .

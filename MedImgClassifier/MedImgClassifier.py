@@ -188,6 +188,7 @@ class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
         # PythonSlicer brings the environment of Slicer's Python; it is on the PATH inside Slicer
         self.pythonCommand = (shutil.which("PythonSlicer") or sys.executable,)
         self.client = None
+        self.blocks = {}  # of the last classification: stage -> its longest step in seconds
         self.forgetResults()
 
     def getParameterNode(self):
@@ -253,6 +254,7 @@ class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
     def remember(self, result, job):
         """Take over the answer of a job that has ended, and log it."""
         self._read = ((result.provenance, result.provenance.GetMTime()), job.classification)
+        self.blocks = job.blocks
         bundle, seconds = job.classification.bundle, time.monotonic() - job.began
         longest = ", ".join(f"{stage} {1000 * block:.0f} ms" for stage, block in job.blocks.items())
         logging.info(f"Classified a volume by {bundle['id']} {bundle['version']} in {seconds:.1f} s ({longest})")
@@ -283,27 +285,78 @@ class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
 
 
 class MedImgClassifierTest(ScriptedLoadableModuleTest):
-    """The whole path in the running application: a synthetic volume, the shipped model, nodes in the scene."""
+    """The whole path in the running application: a synthetic volume, the shipped model, panel and nodes.
+
+    What needs the inference process is skipped where its libraries are not installed.
+    """
 
     def setUp(self):
         slicer.mrmlScene.Clear()
 
     def test_syntheticVolumeIsClassified(self):
-        import importlib.util
-
-        import numpy as np
-
         logic = MedImgClassifierLogic()
-        bundles = logic.bundles()
-        if not bundles or not any(importlib.util.find_spec(name) for name in ("onnxruntime", "openvino", "torch")):
-            self.skipTest("needs a shipped model and a runtime: onnxruntime, openvino or PyTorch")
-        k, j, i = np.mgrid[0:4, 0:64, 0:64]
-        voxels = np.where((j - 32) ** 2 + (i - 32) ** 2 < 600, 300 + 10 * k, 0).astype(np.int16)
-        volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "ball")
-        slicer.util.updateVolumeFromArray(volumeNode, voxels)
-        result = logic.process(volumeNode, next(iter(bundles.values())))
-        self.addCleanup(logic.client.close)
+        self.addCleanup(logic.close)
+        result = logic.process(self.ball(), self.bundle(logic))
         self.assertEqual(result.table.GetNumberOfRows(), 4)
         self.assertTrue(logic.classification(result.table).in_words())
         logic.removeResult(result.table)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLTableNode"), 0)
+
+    def test_panelClassifiesAndSaysWhenItIsOutOfDate(self):
+        volumeNode = self.ball()
+        panel = self.enteredPanel()
+        self.bundle(panel.logic)
+        self.assertTrue(panel.ui.classifyButton.enabled, panel.ui.classifyButton.toolTip)
+        panel.ui.classifyButton.click()
+        self.wait(lambda: panel.runner.work is None)
+        self.assertEqual(panel.ui.messageLabel.text, "")
+        self.assertEqual(panel.table().GetNumberOfRows(), 4)
+        self.wait(lambda: not panel.follower.freshness.checking)
+        self.assertFalse(panel.shown().out_of_date)
+        slicer.util.arrayFromVolume(volumeNode)[0] = 0
+        slicer.util.arrayFromVolumeModified(volumeNode)
+        slicer.app.processEvents()
+        self.assertEqual(panel.shown().out_of_date, ("voxels",))
+        panel.ui.removeResultButton.click()
+        self.assertIsNone(panel.table())
+        panel.logic.close()
+
+    def test_panelSurvivesTheEndOfTheScene(self):
+        self.ball()
+        panel = self.enteredPanel()
+        self.assertIsNotNone(panel.settings.inputVolume)
+        slicer.mrmlScene.Clear()
+        self.assertFalse(panel.ui.classifyButton.enabled)
+        self.assertIsNone(panel.table())
+
+    def enteredPanel(self):
+        """The module's panel, with the settings of this scene, whether or not there is a window that shows it."""
+        widget = slicer.modules.medimgclassifier.widgetRepresentation().self()
+        widget.initializeParameterNode()
+        return widget.panel
+
+    def bundle(self, logic):
+        """Folder of a shipped model; the test is skipped where none can be run."""
+        import importlib.util
+
+        bundles = logic.bundles()
+        if not bundles or not any(importlib.util.find_spec(name) for name in ("onnxruntime", "openvino", "torch")):
+            self.skipTest("needs a shipped model and a runtime: onnxruntime, openvino or PyTorch")
+        return next(iter(bundles.values()))
+
+    def ball(self):
+        """A volume node of 4 slices of 64 x 64 with something round in them."""
+        import numpy as np
+
+        k, j, i = np.mgrid[0:4, 0:64, 0:64]
+        voxels = np.where((j - 32) ** 2 + (i - 32) ** 2 < 600, 300 + 10 * k, 0).astype(np.int16)
+        volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "ball")
+        slicer.util.updateVolumeFromArray(volumeNode, voxels)
+        return volumeNode
+
+    def wait(self, condition):
+        """Let the application handle events until something is true, for a minute at most."""
+        until = time.monotonic() + 60
+        while not condition():
+            self.assertLess(time.monotonic(), until, "it did not happen")
+            slicer.app.processEvents()

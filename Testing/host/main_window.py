@@ -19,8 +19,6 @@ class qMRMLSliceView(QtWidgets.QWidget):
     """Shows the composited layers of a slice logic, and the texts of its corner annotation."""
 
     stand_in = True
-    mrmlSceneChanged = Signal(object)
-    cpp_signals: dict[str, str] = {}
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)

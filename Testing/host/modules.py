@@ -6,9 +6,9 @@ import types
 from typing import Any
 
 import slicer
-from PySide6 import QtCore
+from PySide6 import QtCore, QtWidgets
 
-from .mrml_widget import qMRMLWidget
+from .mrml_widget import SCENE_CHANGED
 
 LOGICS = {
     "cropvolume": "vtkSlicerCropVolumeLogic",
@@ -71,14 +71,22 @@ class qSlicerScriptedLoadableModule(_Module):
         super().__init__(name, path, logic)
 
 
-class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
+class qSlicerScriptedLoadableModuleWidget(QtWidgets.QWidget):
     """The C++ side of a scripted module's widget: `parent` of its Python class."""
 
     stand_in = True
+    mrmlSceneChanged = QtCore.Signal(object)
+    cpp_signals = SCENE_CHANGED
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
+        self._scene: Any = None
         self._entered, self._self, self._make = False, None, None
+
+    def setMRMLScene(self, scene: Any) -> None:
+        if scene is not self._scene:
+            self._scene = scene
+            self.mrmlSceneChanged.emit(scene)
 
     def self(this) -> Any:
         """The Python object."""

@@ -1,8 +1,8 @@
 """PythonQt's way of speaking on top of PySide6: patches the Qt classes in place and builds the `qt` module.
 
 Same as PythonQt: properties are attributes; a new attribute on a C++ object raises AttributeError, on a Python
-subclass it is allowed; `connect("clicked(bool)", f)` drops surplus arguments, prints and returns False where the
-signal is unknown; an exception in a slot is printed and swallowed; static file dialogs return paths.
+subclass it is allowed; a method that came after Qt 5.15 is not there; `connect("clicked(bool)", f)` drops surplus
+arguments, prints and returns False where the signal is unknown; an exception in a slot is printed and swallowed.
 What the host notices beyond that goes to `faults`, where the code cannot see it.
 """
 
@@ -189,6 +189,8 @@ def _catch_connect() -> None:
                 return types.MethodType(connect, self)
             if name == "disconnect":
                 return types.MethodType(disconnect, self)
+            if name in reference.later(type(self)):
+                raise AttributeError(f"'{type(self).__name__}' has no attribute '{name}' in the Qt of Slicer")
             try:
                 return plain(self, name)
             except AttributeError:

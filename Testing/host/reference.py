@@ -51,3 +51,16 @@ def lacks_signal(cls: type, signature: str) -> bool:
 def lacks_property(cls: type, name: str) -> bool:
     """Whether the table knows a Qt class and not this property, which then is of a later Qt than Slicer's."""
     return cls.__name__ in classes() and not has(cls.__name__, "properties", name)
+
+
+@cache
+def later(cls: type) -> frozenset[str]:
+    """The methods of a class that came after the Qt of Slicer, without those that a Python subclass defines."""
+    names = {
+        n
+        for c in cls.__mro__
+        if c.__module__.startswith("PySide6")
+        for n in classes().get(c.__name__, {}).get("later", ())
+    }
+    own = {n for c in cls.__mro__ if not c.__module__.startswith("PySide6") for n in vars(c)}
+    return frozenset(names - own)

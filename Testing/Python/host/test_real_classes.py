@@ -52,8 +52,12 @@ def invented(cls: type) -> list[str]:
         for member, value in vars(own).items():
             if isinstance(value, QtCore.Signal):
                 if member not in mapped.values() and not member.startswith("_"):
-                    signatures = [bytes(meta.method(i).methodSignature().data()).decode() for i in range(meta.methodCount())]
-                    found += [s for s in signatures if s.startswith(member + "(") and not reference.has(name, "signals", s)]
+                    signatures = [
+                        bytes(meta.method(i).methodSignature().data()).decode() for i in range(meta.methodCount())
+                    ]
+                    found += [
+                        s for s in signatures if s.startswith(member + "(") and not reference.has(name, "signals", s)
+                    ]
             elif isinstance(value, QtCore.Property):
                 found += [] if reference.has(name, "properties", member) else [member]
             elif callable(value) and not member.startswith("_") and member != "staticMetaObject":
@@ -76,14 +80,14 @@ def test_an_invented_signal_property_and_method_are_found(slicer: Any) -> None:
 
     from host import mrml_widget
 
-    class qMRMLWidget(mrml_widget.qMRMLWidget):
-        stand_in = True
-        sceneGone = QtCore.Signal(int)
-        sceneName = QtCore.Property(str, lambda self: "")
-
-        def closeScene(self) -> None: ...
-
-    assert invented(qMRMLWidget) == ["sceneGone(int)", "sceneName", "closeScene()"]
+    body = {
+        "stand_in": True,
+        "sceneGone": QtCore.Signal(int),
+        "sceneName": QtCore.Property(str, lambda self: ""),
+        "closeScene": lambda self: None,
+    }
+    wrong = type("qMRMLWidget", (mrml_widget.qMRMLWidget,), body)
+    assert invented(wrong) == ["sceneGone(int)", "sceneName", "closeScene()"]
 
 
 @pytest.mark.parametrize("path", UI_FILES, ids=lambda p: p.name)

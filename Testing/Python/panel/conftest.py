@@ -31,6 +31,7 @@ class FakeClient:
     def __init__(self) -> None:
         self.before: Callable[[], None] = lambda: None
         self.answer: Callable[[Any], Any] = fake_classification
+        self.bundle: Path | None = None  # which it calls its own, None for the one that is asked for
         self.volumes: list[Any] = []
         self.bundles: list[Path] = []
         self.settings: list[dict[str, Any]] = []
@@ -73,7 +74,7 @@ class FakeRun:
         answer = self._client.answer(self._case)
         if isinstance(answer, Exception):
             raise answer
-        content = (self._bundle / "manifest.json").read_bytes()
+        content = ((self._client.bundle or self._bundle) / "manifest.json").read_bytes()
         facts = json.loads(content)
         named = {name: facts[name] for name in ("id", "version", "title", "intended_use", "licence")}
         return replace(answer, bundle={**named, "manifest_sha256": hashlib.sha256(content).hexdigest()})
@@ -200,6 +201,7 @@ def host(module: ModuleType, bundles: dict[str, Path]) -> Iterator[SimpleNamespa
     found = SimpleNamespace(
         panel=panel,
         press=lambda: press(found),
+        wait=lambda condition: settle(condition, 60.0),
         settled=lambda: settled(found),
         ui=panel.ui,
         window=window,

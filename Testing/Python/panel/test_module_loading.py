@@ -115,11 +115,16 @@ def test_leaving_and_entering_keeps_the_settings(host: SimpleNamespace, volume: 
     assert host.ui.inputSelector.currentNode() is volume
 
 
-def test_the_module_s_own_test_runs_here(module: ModuleType) -> None:
+def test_the_module_s_own_tests_run_here(module: ModuleType) -> None:
     """What `ctest` and "Reload and Test" run inside Slicer; it skips itself without a model or a runtime."""
+    from host import application
+
+    panel, window = application.open_panel(module)
     outcome = unittest.TestResult()
     unittest.defaultTestLoader.loadTestsFromTestCase(module.MedImgClassifierTest).run(outcome)
-    assert outcome.testsRun == 1
+    panel.cleanup()
+    window.close()
+    assert outcome.testsRun == 3
     assert outcome.wasSuccessful(), outcome.errors + outcome.failures
     if outcome.skipped:
         pytest.skip(outcome.skipped[0][1])

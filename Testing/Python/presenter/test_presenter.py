@@ -125,9 +125,16 @@ def test_nothing_can_be_changed_while_something_is_under_way() -> None:
 
 
 def test_refusal_is_said_in_the_language_that_is_asked_for() -> None:
-    situation = replace(READY, refusal=Refusal("CANCELLED"))
+    refusal = Refusal("RESOURCE_WORKER_DIED", reason="-9")
+    situation = replace(READY, refusal=refusal)
     assert presenter.present(situation).message.tone == "error"
-    assert presenter.present(situation, "zh").message.text == Refusal("CANCELLED").message("zh")
+    assert presenter.present(situation, "zh").message.text == refusal.message("zh")
+
+
+def test_what_was_declined_is_no_error() -> None:
+    message = presenter.present(replace(READY, refusal=Refusal("CANCELLED_INSTALL_DECLINED"))).message
+    assert message.tone == "warn"
+    assert "error[" not in message.text and message.text
 
 
 # --- the answer
@@ -237,6 +244,18 @@ def test_slice_without_instance_number_is_named_by_k() -> None:
 def test_resampled_slice_is_named_as_such() -> None:
     slices = replace(classification().slices, native_k=None, instance_numbers=())
     assert "resampled" in presenter.slice_name(slices, 2).tip
+
+
+def test_key_slice_says_why_it_is_one() -> None:
+    assert "key slice: most probable" in view_of(Shown(classification(), row=2)).current.text
+    assert "key slice" not in view_of(Shown(classification(), row=2, exact=False)).current.text
+
+
+def test_legend_has_the_classes_that_are_seen_in_the_plot() -> None:
+    some = classification()
+    some.slices.probabilities[:] = [0.96, 0.04]
+    assert view_of(Shown(some)).legend == ((0, "HeadCT"),)
+    assert view_of(Shown(classification())).legend == ((0, "HeadCT"), (1, "ChestCT"))
 
 
 def test_current_slice_is_named_with_its_own_answer() -> None:

@@ -23,6 +23,8 @@ _MACRO = re.compile(
     r"\b(?:Q_(?!INVOKABLE|SIGNALS|SLOTS)[A-Z0-9_]+|QT_[A-Z0-9_]+|QVTK_OBJECT|QDOC_PROPERTY)\b(?:\s*\((?:[^()]|\([^()]*\))*\))?"
 )
 
+_TYPE_WORDS = ("int", "double", "long", "char", "short", "const", "float", "bool", "unsigned")
+
 
 def classes(text: str) -> dict[str, dict[str, Any]]:
     """Every class of a header that has a meta-object or derives from another, by name."""
@@ -33,6 +35,12 @@ def classes(text: str) -> dict[str, dict[str, Any]]:
         bases = [b.split()[-1].split("<")[0] for b in (match["bases"] or "").split(",") if b.strip()]
         found[match["name"]] = {"bases": bases, **_members(body)}
     return found
+
+
+def names(text: str) -> dict[str, set[str]]:
+    """By class of a header: every name in its body that a parenthesis follows, its methods among them."""
+    text = _DIRECTIVE.sub("", _COMMENT.sub(" ", text))
+    return {m["name"]: set(re.findall(r"(\w+)\s*\(", _body(text, m.end()))) for m in _CLASS.finditer(text)}
 
 
 def _body(text: str, start: int) -> str:
@@ -109,9 +117,12 @@ def _type(argument: str) -> str:
     text = re.sub(r"\s+", " ", argument).strip()
     text = re.sub(r"\b(?:class|struct|enum) ", "", text)
     named = re.fullmatch(r"(?P<type>.*[\s*&>])(?P<name>[A-Za-z_]\w*)(?P<array>\[\d*\])?", text)
-    if named and named["name"] not in ("int", "double", "long", "char", "short", "const", "float", "bool", "unsigned"):
-        if named["type"].strip() not in ("const", "unsigned", "unsigned long"):
-            text = named["type"] + ("*" if named["array"] else "")
+    if (
+        named
+        and named["name"] not in _TYPE_WORDS
+        and named["type"].strip() not in ("const", "unsigned", "unsigned long")
+    ):
+        text = named["type"] + ("*" if named["array"] else "")
     text = text.strip()
     if text.endswith("&") and text.startswith("const "):
         text = text[6:-1]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import headers
+import PySide6
 
 SLICER_TAG = "v5.12.3"
 
@@ -176,6 +177,16 @@ QT = [
 ]
 
 
+PYSIDE_NAMES = {"del_", "emit", "exec_", "initViewItemOption", "instanceExists", "metaObject", "print_", "raise_"}
+PYSIDE_NAMES |= {"isQmlExposed", "isQuickItemType", "resolveInterface", "shutdown", "skipData"}
+"""Methods that only PySide6 has, or has under another name; they are no mark of a Qt version."""
+VIRTUAL = {"createSourceIndex", "initStyleOptionForIndex", "itemDelegateForIndex", "multiData", "nativeInterface"}
+"""Methods that Qt itself calls and PySide6 looks up for that: they cannot be hidden."""
+
+BASES_ELSEWHERE = {"ctkVTKOpenGLNativeWidget": "QWidget"}
+"""Bases of CTK that come from VTK, by the Qt class behind them."""
+
+
 def _git(repository: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=True, errors="replace"
@@ -195,12 +206,40 @@ def from_repository(repository: Path, commit: str, names: list[str]) -> dict[str
 
 
 def from_includes(folder: Path, names: list[str]) -> dict[str, Any]:
-    """The named classes, whichever header of Qt holds them."""
+    """The named classes, whichever header of Qt holds them; "later": methods of a later Qt, which runs here."""
     every: dict[str, Any] = {}
+    methods: dict[str, set[str]] = {}
     for module in ("QtCore", "QtGui", "QtWidgets"):
         for path in sorted((folder / module).glob("q*.h")):
-            every |= headers.classes(path.read_text(encoding="utf-8"))
-    return {name: every[name] for name in names}
+            text = path.read_text(encoding="utf-8")
+            every |= headers.classes(text)
+            methods |= headers.names(text)
+    return {name: every[name] | {"later": later(name, methods)} for name in names}
+
+
+def later(name: str, methods: dict[str, set[str]]) -> list[str]:
+    """The methods that PySide6 has of a class, and neither it nor a base has in the headers of Qt 5.15."""
+    from PySide6 import QtCore, QtGui, QtWidgets
+
+    (cls, *_) = (getattr(m, name) for m in (QtCore, QtGui, QtWidgets) if hasattr(m, name))
+    known = set[str]().union(*(methods.get(c.__name__, set()) for c in cls.__mro__), PYSIDE_NAMES, VIRTUAL)
+    own = [n for n, value in vars(cls).items() if callable(value) and not isinstance(value, type)]
+    return sorted(n for n in own if n[0].islower() and n not in known and not n.endswith("Event"))
+
+
+def add_decorations(repository: Path, commit: str, classes: dict[str, Any]) -> None:
+    """Methods that PythonQt gets for a class from a decorator object: `static_Class_method(...)`, `method(Class*)`."""
+    paths = [
+        p for p in _git(repository, "ls-tree", "-r", "--name-only", commit).splitlines() if "PythonQtDecorators.h" in p
+    ]
+    for path in paths:
+        for decorator in headers.classes(_git(repository, "show", f"{commit}:{path}")).values():
+            for signature in decorator["slots"]:
+                static = re.match(r"static_([A-Za-z]+)_(\w+)\(", signature)
+                plain = re.match(r"(?!static_|new_|delete_)(\w+)\(([A-Za-z]+)\*", signature)
+                name, method = (static[1], static[2]) if static else (plain[2], plain[1]) if plain else ("", "")
+                if name in classes:
+                    classes[name]["methods"] = sorted({*classes[name]["methods"], method})
 
 
 def qt_version(folder: Path) -> str:
@@ -222,14 +261,17 @@ def main() -> None:
     classes = from_repository(arguments.slicer, slicer_commit, SLICER)
     classes |= from_repository(arguments.ctk, match[1], CTK)
     classes |= from_includes(arguments.qt, QT)
+    add_decorations(arguments.slicer, slicer_commit, classes)
+    add_decorations(arguments.ctk, match[1], classes)
     for entry in classes.values():
-        entry["bases"] = [base for base in entry["bases"] if base in classes]
+        bases = [BASES_ELSEWHERE.get(base, base) for base in entry["bases"]]
+        entry["bases"] = [base for base in bases if base in classes]
     table = {
         "made_by": "Testing/host/tables/make_tables.py",
         "sources": {
             "Slicer": {"tag": SLICER_TAG, "commit": slicer_commit},
             "CTK": {"commit": match[1], "pinned_by": f"Slicer {SLICER_TAG}"},
-            "Qt": {"version": qt_version(arguments.qt)},
+            "Qt": {"version": qt_version(arguments.qt), "later_than_it_in": f"PySide6 {PySide6.__version__}"},
         },
         "classes": dict(sorted(classes.items())),
     }
