@@ -36,16 +36,20 @@ _connections: dict[int, list[tuple[str, Any, Any, Any]]] = {}
 _loading = False
 
 
+def _write(self: Any, name: str, value: Any) -> None:
+    meta = self.metaObject()
+    if not meta.property(meta.indexOfProperty(name)).isWritable():
+        raise AttributeError(f"property '{name}' of {meta.className()} is not writable")
+    if not QObject.setProperty(self, name, list(value) if isinstance(value, tuple) else value):
+        raise ValueError(f"property '{name}' of {meta.className()} cannot be set to {value!r}")
+
+
 def _as_attribute(name: str) -> property:
     def read(self: Any) -> Any:
         return QObject.property(self, name)
 
     def write(self: Any, value: Any) -> None:
-        meta = self.metaObject()
-        if not meta.property(meta.indexOfProperty(name)).isWritable():
-            raise AttributeError(f"property '{name}' of {meta.className()} is not writable")
-        if not QObject.setProperty(self, name, value):
-            raise ValueError(f"property '{name}' of {meta.className()} cannot be set to {value!r}")
+        _write(self, name, value)
 
     return property(read, write)
 
@@ -171,7 +175,7 @@ def _refuse_new_attributes() -> None:
         if _is_foreign(cls) and not child and not name.startswith("_") and not hasattr(cls, name):
             raise AttributeError(f"'{cls.__name__}' has no attribute '{name}'")
         if isinstance(inspect.getattr_static(cls, name, None), QtCore.Property):  # of a stand-in class
-            QObject.setProperty(self, name, value)
+            _write(self, name, value)
         else:
             plain(self, name, value)
 

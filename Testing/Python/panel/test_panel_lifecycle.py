@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -192,11 +192,12 @@ def test_unloaded_panel_leaves_no_observer_and_no_timer(host: SimpleNamespace, v
 def test_settings_of_a_closed_scene_are_let_go(host: SimpleNamespace, volume: Any) -> None:
     """A wrapper that outlives its scene fails to read the emptied node at every change."""
     host.press()
+    wrapper = weakref.ref(host.panel.panel.settings)
+    gaps: list[bool] = []
+    tag = host.scene.AddObserver(host.scene.StartCloseEvent, lambda *_: gaps.append(wrapper() is None), -1.0)
     host.scene.Clear(False)
-    host.panel.exit()
-    gc.collect()
-    wrappers = [found for found in gc.get_objects() if type(found).__name__ == "MedImgClassifierParameterNode"]
-    assert len(wrappers) == 1
+    host.scene.RemoveObserver(tag)
+    assert gaps == [True]
 
 
 # --- modules
