@@ -33,8 +33,8 @@ class States:
         from MedImgClassifierLib.engine.reading import read_volume
 
         self.slicer, self.folder, self.language = slicer, folder, language
-        for name, (size, orientation) in VIEWS.items():
-            application.add_slice_view(name, size).GetSliceNode().SetOrientation(orientation)
+        for name, (size, _orientation) in VIEWS.items():
+            application.add_slice_view(name, size)
         self.module = application.load_module(MODULE_FILE)
         self.widget, self.window = application.open_panel(self.module)
         self.panel, self.ui = self.widget.panel, self.widget.ui
@@ -152,7 +152,8 @@ class States:
         if self.panel.table() is None:
             self.ui.classifyButton.click()
             self.settle()
-        for logic in slice_logics.values():
+        for name, logic in slice_logics.items():
+            logic.GetSliceNode().SetOrientation(VIEWS[name][1])  # closing a scene resets it
             logic.GetSliceNode().RotateToVolumePlane(self.panel.settings.inputVolume)
             logic.FitSliceToBackground()
         self.panel.goToKeySlice(1)

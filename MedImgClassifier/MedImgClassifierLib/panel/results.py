@@ -8,7 +8,7 @@ import qt
 import slicer
 
 from ..translation import _
-from .widgets import showLine
+from .widgets import showLine, showLines
 
 if TYPE_CHECKING:
     from ..presenter import View
@@ -37,7 +37,7 @@ class Results:
         ui.resultCollapsibleButton.enabled = not view.locked
         showLine(ui.freshnessLabel, view.freshness)
         showLine(ui.answerLabel, view.answer)
-        self._showFindings(view)
+        showLines(ui.findingsLabel, view.findings)
         for button in (ui.previousKeySliceButton, ui.nextKeySliceButton):
             button.enabled = view.key_slices.enabled
         ui.keySliceRow.visible = view.key_slices.enabled
@@ -66,12 +66,6 @@ class Results:
         view.selectRow(place.row())
         view.scrollTo(place)
         view.blockSignals(blocked)
-
-    def _showFindings(self, view: View) -> None:
-        label = self._ui.findingsLabel
-        label.text = "\n".join(line.text for line in view.findings)
-        label.toolTip = ", ".join(line.tip for line in view.findings)
-        label.visible = bool(view.findings)
 
     def _showTable(self, table: Any) -> None:
         tableView = self._ui.resultTableView

@@ -34,9 +34,27 @@ def showLine(label: Any, line: Line) -> None:
     font = label.font
     font.setBold(line.tone in ("strong", "warn", "error"))
     label.font = font
-    light, dark = _COLORS.get(line.tone, ("", ""))
-    color = dark if isDark(label) else light
+    color = _color(label, line)
     label.styleSheet = f"color: {color}" if color else ""
+
+
+def showLines(label: Any, lines: Sequence[Line]) -> None:
+    """Put lines on a label for rich text, each in its tone; their words are no markup. None of them hides it."""
+    from html import escape
+
+    styles = (f"color: {color}; " if (color := _color(label, line)) else "" for line in lines)
+    texts = (escape(line.text, quote=False) for line in lines)
+    label.text = "".join(
+        f'<p style="{style}margin: 0 0 3px 0">{text}</p>' for style, text in zip(styles, texts, strict=True)
+    )
+    label.toolTip = ", ".join(line.tip for line in lines if line.tip)
+    label.visible = bool(lines)
+
+
+def _color(widget: Any, line: Line) -> str:
+    """Of a line on a widget; '' for the widget's own."""
+    light, dark = _COLORS.get(line.tone, ("", ""))
+    return dark if isDark(widget) else light
 
 
 def isDark(widget: Any) -> bool:
