@@ -1,7 +1,7 @@
 # make run, make test: all that is needed is Python 3.11 or newer and make. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-full test-light bench model translations clean
+.PHONY: help run test test-full test-light faults bench model translations screenshots clean
 
 VENV ?= .venv
 LIGHT ?= $(VENV)-light
@@ -73,6 +73,9 @@ test-full: $(VENV)/test.stamp ## ruff, mypy --strict, all tests
 	$(BIN)/mypy --strict
 	$(BIN)/python -m pytest -q
 
+faults: $(LIGHT)/test.stamp ## break the module in many ways, one at a time, and see that its tests notice (an hour or two)
+	$(LIGHT)/bin/python Testing/seeded_faults.py
+
 bench: $(VENV)/bench.stamp ## timings as ratios against the usual ways, with their conditions
 	@set -e; for bench in Testing/benchmarks/bench_*.py; do echo; echo "== $$bench"; $(BIN)/python "$$bench"; done
 
@@ -81,6 +84,10 @@ model: $(VENV)/test.stamp ## train the shipped bundle again from the archives in
 
 translations: $(LIGHT)/test.stamp ## bring the translations up to date with the texts; lists what is to be translated
 	@$(LIGHT)/bin/python Testing/update_translations.py
+
+screenshots: $(LIGHT)/test.stamp ## make the pictures in Resources/Screenshots again, with the sample volume
+	@set -e; sample=$$($(LIGHT)/bin/python Testing/sample_volume.py out/sample); for language in en zh_CN; do \
+		PYTHONPATH=Testing $(LIGHT)/bin/python -m host.screenshot "$$sample" Resources/Screenshots $$language; done
 
 clean: ## remove the environment, caches, out/ and build/ (with what `make model` goes on from)
 	rm -rf .venv .venv-light out build dist .mypy_cache .pytest_cache .ruff_cache

@@ -128,6 +128,7 @@ class View:
     segmentation: Button
     review: Button
     review_note: Line
+    runtime: Line
     export: Button
     remove: Button
 
@@ -157,6 +158,7 @@ def present(situation: Situation, language: str = "en") -> View:
         segmentation=_segmentation(shown),
         review=Button(classification is not None and not locked),
         review_note=_review_note(shown),
+        runtime=_runtime(classification),
         export=Button(classification is not None and not locked),
         remove=Button(shown is not None and not locked),
     )
@@ -342,8 +344,11 @@ def _findings(classification: Classification | None, language: str) -> tuple[Lin
         return ()
     warnings = [f for f in classification.findings if f.severity == "warn"]
     notes = [f for f in classification.findings if f.severity == "info"]
-    said = [Line(_("Warning: {message}").format(message=f.text(language)), "warn", f.code) for f in warnings]
-    return (*said, *_restriction(classification), *(Line(f.text(language), "plain", f.code) for f in notes))
+    said = [
+        Line(_("Warning: {message}").format(message=f.text(language)), "warn", f.advice(language)) for f in warnings
+    ]
+    noted = [Line(f.text(language), "plain", f.advice(language)) for f in notes]
+    return (*said, *_restriction(classification), *noted)
 
 
 def _restriction(classification: Classification) -> tuple[Line, ...]:
@@ -397,6 +402,13 @@ def _review_note(shown: Shown | None) -> Line:
     if shown.review.earlier:
         return Line(_("{saved}, on an earlier result").format(saved=saved), "warn")
     return Line(saved, "faint")
+
+
+def _runtime(classification: Classification | None) -> Line:
+    """What ran the network, and why that."""
+    if classification is None:
+        return Line()
+    return Line(classification.provenance.get("runtime_choice", ""), "faint")
 
 
 def _percents(probability: float) -> str:

@@ -25,12 +25,16 @@ CHECKOUT = "SLICER_PYTHON_DIR"
 SWAPPED = ("i18n", "packaging", "ScriptedLoadableModule", "parameterNodeWrapper")
 
 
+_folder = tempfile.TemporaryDirectory(prefix="stand-in-host-", ignore_cleanup_errors=True)
+"""Settings, temporary files and the empty home of the application; goes with the process."""
+
+
 def _settings_folder() -> None:
     QtCore.QCoreApplication.setOrganizationName("stand-in")
     QtCore.QCoreApplication.setApplicationName("host")
     QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
-    folder = tempfile.mkdtemp(prefix="stand-in-host-")
-    QtCore.QSettings.setPath(QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Scope.UserScope, folder)
+    scope = QtCore.QSettings.Scope.UserScope
+    QtCore.QSettings.setPath(QtCore.QSettings.Format.IniFormat, scope, str(Path(_folder.name, "settings")))
 
 
 def _module(name: str, **content: Any) -> types.ModuleType:
@@ -45,8 +49,14 @@ def _scene_and_logic() -> tuple[Any, Any]:
 
     scene, logic = slicer.vtkMRMLScene(), slicer.vtkSlicerApplicationLogic()
     logic.SetMRMLScene(scene)
-    logic.GetColorLogic().SetMRMLScene(scene)
-    logic.GetColorLogic().AddDefaultColorNodes()
+    Path(_folder.name, "share", "ColorFiles").mkdir(parents=True)  # an installation has some; here is none
+    logic.SetHomeDirectory(_folder.name)
+    logic.SetShareDirectory("share")
+    colors = slicer.vtkSlicerColorLogic()
+    colors.SetMRMLApplicationLogic(logic)
+    colors.SetMRMLScene(scene)
+    colors.AddDefaultColorNodes()
+    logic.SetColorLogic(colors)
     selection = slicer.vtkMRMLSelectionNode()
     selection.SetSingletonTag("Singleton")
     scene.AddNode(selection)
@@ -60,9 +70,7 @@ def add_slice_view(name: str = "Red", size: tuple[int, int] = (256, 256)) -> Any
 
     from . import main_window
 
-    earlier = main_window.slice_logics.pop(name, None)
-    if earlier is not None:
-        earlier.SetMRMLScene(None)  # else it would go on to add its nodes
+    _remove_slice_view(main_window.slice_logics.pop(name, None))
     logic = slicer.vtkMRMLSliceLogic()
     logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
     logic.SetMRMLScene(slicer.mrmlScene)
@@ -74,6 +82,20 @@ def add_slice_view(name: str = "Red", size: tuple[int, int] = (256, 256)) -> Any
         every.AddItem(one)
     slicer.app.applicationLogic().SetSliceLogics(every)
     return logic
+
+
+def _remove_slice_view(logic: Any) -> None:
+    """A logic that somebody still holds would go on to add its nodes to the scene."""
+    import slicer
+
+    if logic is None:
+        return
+    model = logic.GetSliceModelNode()
+    nodes = (model, logic.GetSliceModelDisplayNode(), model.GetParentTransformNode() if model else None)
+    logic.SetMRMLScene(None)
+    for node in nodes:
+        if node is not None and slicer.mrmlScene.IsNodePresent(node):
+            slicer.mrmlScene.RemoveNode(node)
 
 
 def boot(main_window: bool = False) -> Any:
@@ -101,7 +123,7 @@ def _start(slicer: Any) -> None:
 
     widgets.install(ctk)
     qt.QUiLoader = ui_files.loader_class(widgets.CTK | widgets.SLICER)  # type: ignore[attr-defined]
-    slicer.app = slicer_app.qSlicerApplication(qt_application, logic)
+    slicer.app = slicer_app.qSlicerApplication(qt_application, logic, _folder.name)
     slicer.dicomDatabase = dicom_database.ctkDICOMDatabase()
     slicer.modules = _module("slicer.modules")
     slicer.util = importlib.import_module("slicer.util")

@@ -241,9 +241,7 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):
         super().__init__(parent)
         self._nodes, self._segments, self._message = qMRMLNodeComboBox(), QtWidgets.QComboBox(), QtWidgets.QLabel()
         self._nodes.setProperty("nodeTypes", ["vtkMRMLSegmentationNode"])
-        self._nodes.setProperty("noneEnabled", True)
-        for flag in ("addEnabled", "removeEnabled"):
-            self._nodes.setProperty(flag, False)
+        self._nodes.setProperty("addEnabled", False)
         self._box = QtWidgets.QBoxLayout(QtWidgets.QBoxLayout.Direction.TopToBottom, self)
         self._box.setContentsMargins(0, 0, 0, 0)
         for part in (self._nodes, self._segments, self._message):

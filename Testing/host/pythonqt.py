@@ -184,15 +184,25 @@ def _refuse_new_attributes() -> None:
             cls.__setattr__ = setattribute  # type: ignore[assignment, method-assign]
 
 
+class _Connecting:
+    """`connect` or `disconnect` of one object, in the way of speaking that the arguments tell."""
+
+    def __init__(self, obj: Any, ours: Callable[..., bool], plain: Callable[..., Any]) -> None:
+        self._obj, self._ours, self._plain = obj, ours, plain
+
+    def __call__(self, *arguments: Any) -> Any:
+        if len(arguments) == 2 and isinstance(arguments[0], str):
+            return self._ours(self._obj, *arguments)
+        return self._plain(*arguments)  # PySide's own code, QTimer.singleShot for one
+
+
 def _catch_connect() -> None:
     """shiboken answers connect and disconnect by itself, so they are caught where attributes are looked up."""
 
     def caught(plain: Any) -> Any:
         def getattribute(self: Any, name: str) -> Any:
-            if name == "connect":
-                return types.MethodType(connect, self)
-            if name == "disconnect":
-                return types.MethodType(disconnect, self)
+            if name in ("connect", "disconnect"):
+                return _Connecting(self, connect if name == "connect" else disconnect, plain(self, name))
             if name in reference.later(type(self)):
                 raise AttributeError(f"'{type(self).__name__}' has no attribute '{name}' in the Qt of Slicer")
             try:

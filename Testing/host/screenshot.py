@@ -2,13 +2,15 @@
 
     PYTHONPATH=MedImgClassifier:Testing python -m host.screenshot VOLUME FOLDER [LANGUAGE]
 
-`make screenshots` makes all of them. In another language than English only the result is shown. They show the panel as this
-host draws it; say so wherever they are shown.
+`make screenshots` makes all of them. In another language than English only the result is shown. They show the panel as
+this host draws it; say so wherever they are shown.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +77,7 @@ class States:
     def result(self) -> None:
         self.add_volume(self.name)
         self.show_result()
+        self.panel.goToKeySlice(1)
         self.ui.reviewCollapsibleButton.collapsed = False
         self.ui.disagreeButton.click()
         self.take("panel-result")
@@ -121,10 +124,10 @@ class States:
         for button in (self.ui.inputsCollapsibleButton, self.ui.reviewCollapsibleButton):
             button.collapsed = True
         self.desk = Desk(self.window)
-        self.save(self.desk, "slice-views")
+        self.save(self.desk, "slice-views", dithered=True)
         pixels = sliceImage(self.slicer.mrmlScene, "Red", (760, 620))
         image = QtGui.QImage(pixels.tobytes(), 760, 620, 3 * 760, QtGui.QImage.Format.Format_RGB888)
-        _save(image, self.folder / "slice-view.png")
+        _save(image, self.folder / "slice-view.png", dithered=True)
 
     # --- what they are made of
 
@@ -146,17 +149,20 @@ class States:
         return volume
 
     def show_result(self) -> None:
-        """Classify, and bring the second key slice into views that lie as the slices do."""
+        """Classify, and bring a key slice into views that lie as the slices do."""
+        from MedImgClassifierLib.scene.views import fitSlice
+
         from .main_window import slice_logics
 
         if self.panel.table() is None:
             self.ui.classifyButton.click()
             self.settle()
         for name, logic in slice_logics.items():
-            logic.GetSliceNode().SetOrientation(VIEWS[name][1])  # closing a scene resets it
+            size, orientation = VIEWS[name]  # closing a scene resets both
+            logic.ResizeSliceNode(*size)
+            logic.GetSliceNode().SetOrientation(orientation)
             logic.GetSliceNode().RotateToVolumePlane(self.panel.settings.inputVolume)
-            logic.FitSliceToBackground()
-        self.panel.goToKeySlice(1)
+            fitSlice(logic, self.panel.settings.inputVolume)
         self.panel.goToKeySlice(1)
 
     def settle(self) -> None:
@@ -182,11 +188,11 @@ class States:
         _fit(self.window)
         self.save(self.window, name)
 
-    def save(self, widget: QtWidgets.QWidget, name: str) -> None:
+    def save(self, widget: QtWidgets.QWidget, name: str, dithered: bool = False) -> None:
         for _ in range(5):
             self.slicer.app.processEvents()
         suffix = "" if self.language == "en" else f"-{self.language}"
-        _save(widget.grab().toImage(), self.folder / f"{name}{suffix}.png")
+        _save(widget.grab().toImage(), self.folder / f"{name}{suffix}.png", dithered)
 
 
 class _Opened:
@@ -214,6 +220,7 @@ class Desk(QtWidgets.QWidget):
         import slicer
 
         super().__init__()
+        _fit(panel)
         grid = QtWidgets.QGridLayout(self)
         grid.setSizeConstraint(QtWidgets.QLayout.SizeConstraint.SetFixedSize)
         title = QtWidgets.QLabel("Drawn by the stand-in application of the tests: this is not 3D Slicer.")
@@ -225,7 +232,6 @@ class Desk(QtWidgets.QWidget):
             widget.setFixedSize(*VIEWS[name][0])
             grid.addWidget(widget, *place)
         grid.setRowStretch(3, 1)
-        _fit(panel)
         panel.setFixedSize(panel.size)
         self.show()
 
@@ -233,6 +239,7 @@ class Desk(QtWidgets.QWidget):
 def _fit(panel: QtWidgets.QWidget) -> None:
     """As high as what is in it: size hints, and with them the least size, count wrapped lines for another width."""
     panel.layout().setSizeConstraint(QtWidgets.QLayout.SizeConstraint.SetNoConstraint)
+    panel.setMinimumSize(0, 0)
     for _ in range(3):
         QtWidgets.QApplication.processEvents()
         for layout in panel.findChildren(QtWidgets.QLayout):
@@ -240,14 +247,33 @@ def _fit(panel: QtWidgets.QWidget) -> None:
         panel.resize(PANEL_WIDTH, panel.layout().totalHeightForWidth(PANEL_WIDTH))
 
 
-def _save(image: QtGui.QImage, path: Path) -> None:
-    """256 colors are as good to the eye here, and a third of the bytes."""
+def _save(image: QtGui.QImage, path: Path, dithered: bool = False) -> None:
     from PIL import Image
 
     plain = image.convertToFormat(QtGui.QImage.Format.Format_RGB888)
-    width, height = plain.width(), plain.height()
-    pixels = Image.frombuffer("RGB", (width, height), bytes(plain.constBits()), "raw", "RGB", plain.bytesPerLine())
-    pixels.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    size = plain.width(), plain.height()
+    _write(Image.frombuffer("RGB", size, bytes(plain.constBits()), "raw", "RGB", plain.bytesPerLine()), path, dithered)
+
+
+def _write(picture: Any, path: Path, dithered: bool) -> None:
+    """In 256 colors: less than half the bytes. dithered: so that soft images show no edges where there are none."""
+    from PIL import Image
+
+    few = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=5)
+    if dithered:
+        few = picture.quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG)
+    few.save(path, optimize=True)
+
+
+def key_slices(source: Path, folder: Path) -> None:
+    """The picture that `medimg classify` makes."""
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory() as made:
+        command = [sys.executable, "-m", "MedImgClassifierLib.cli", "classify", str(source), "--out", made]
+        subprocess.run([*command, "--bundle", "body-region"], check=True)
+        with Image.open(Path(made, "overlay.png")) as picture:
+            _write(picture.convert("RGB"), folder / "overlay.png", dithered=True)
 
 
 def main(source: Path, folder: Path, language: str = "en") -> int:
@@ -264,6 +290,8 @@ def main(source: Path, folder: Path, language: str = "en") -> int:
     for lead in every if language == "en" else (states.result,):
         lead()
     states.widget.cleanup()
+    if language == "en":
+        key_slices(source, folder)
     return 1 if pythonqt.errors else 0
 
 

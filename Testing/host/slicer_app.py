@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +62,15 @@ class qSlicerApplication(QtCore.QObject):
     stand_in = True
     startupCompleted = Signal()
 
-    def __init__(self, qt_application: QtWidgets.QApplication, logic: Any) -> None:
+    def __init__(self, qt_application: QtWidgets.QApplication, logic: Any, home: str) -> None:
         super().__init__()
-        self._qt, self._logic = qt_application, logic
+        self._qt, self._logic, self._home = qt_application, logic, home
         self._modules, self._extensions = qSlicerModuleManager(), qSlicerExtensionsManagerModel()
         self._layout: Any = None
         self._testing = True
         self._locale = "en_US"
-        self._temporary = tempfile.mkdtemp(prefix="stand-in-host-")
+        self._temporary = str(Path(home, "temporary"))
+        Path(self._temporary).mkdir()
         self._translators: list[QtCore.QTranslator] = []
         self._settings = QtCore.QSettings()
 
@@ -164,5 +164,5 @@ class qSlicerApplication(QtCore.QObject):
     revision = Property(str, lambda self: "0")
     applicationLocaleName = Property(str, lambda self: self._locale)
     temporaryPath = Property(str, lambda self: self._temporary, lambda self, path: setattr(self, "_temporary", path))
-    extensionsInstallPath = Property(str, lambda self: str(Path(self._temporary, "Extensions")))
-    slicerHome = Property(str, lambda self: str(Path(self._temporary, "home")))
+    extensionsInstallPath = Property(str, lambda self: str(Path(self._home, "Extensions")))
+    slicerHome = Property(str, lambda self: self._home)

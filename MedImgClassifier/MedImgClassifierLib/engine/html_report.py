@@ -17,7 +17,7 @@ from .card import Card
 from .errors import Refusal
 from .html_pictures import color_bar, label_colors, percent, plotted_lines, probability_plot, safe, slice_picture
 from .html_style import STYLE
-from .html_words import WORDS, what_to_do
+from .html_words import WORDS
 from .result import Classification, notice
 from .slice_view import classified_slices, display_window, displayed, evidence_on_view, slice_view
 from .volume import Volume
@@ -116,7 +116,7 @@ class _Page:
     def findings(self) -> str:
         words, items = self.words, []
         for finding in sorted(self.result.findings, key=lambda f: ("refuse", "warn", "info").index(f.severity)):
-            advice = what_to_do(finding, self.language)
+            advice = finding.advice(self.language)
             items.append(
                 f'<li class="{finding.severity}"><span class="tag">{words[finding.severity]}</span> '
                 f"{safe(finding.text(self.language))} <code>{safe(finding.code)}</code>"

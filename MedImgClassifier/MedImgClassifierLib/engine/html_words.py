@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .findings import Finding
-
 WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "title": "Classification report",
@@ -158,64 +156,3 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "versions": "版本",
     },
 }  # fmt: skip
-
-# code -> what to do, in English and Chinese; '' : nothing needs to be done.
-_ADVICE = {
-    "EMPTY_SLICES": ("Leave these slices out when you read the result.", "阅读结果时请忽略这些切片。"),
-    "IRREGULAR_STACK": (
-        "Compare with the slices as acquired before you measure in the pictures.",
-        "在图片中测量之前，请与原始采集的切片比对。",
-    ),
-    "MODALITY_UNKNOWN": (
-        "Load the original DICOM series, or make sure that the model suits the modality.",
-        "请载入原始 DICOM 序列，或确认模型适用于该模态。",
-    ),
-    "UNITS_UNKNOWN": ("Load the original DICOM series with its HU values.", "请载入带有 HU 值的原始 DICOM 序列。"),
-    "UNCALIBRATED": (
-        "Use the probabilities to compare slices, not as a chance of being right.",
-        "概率只可用于切片之间的比较，不可视为正确的可能性。",
-    ),
-    "DUPLICATE_INSTANCE": ("Check that the copies are the same images.", "请确认这些副本是相同的图像。"),
-    "NO_POSITION": ("Do not rely on the positions in this report.", "请勿依据本报告中的位置。"),
-    "PIXEL_SPACING": ("Do not measure in the pictures.", "请勿在图片中测量。"),
-    "ORIENTATION_UNKNOWN": (
-        "Compare left and right with the original images before you rely on a side.",
-        "判断左右之前，请与原始图像比对。",
-    ),
-    "CT_WITHOUT_RESCALE": (
-        "Export the series again with its rescale tags.",
-        "请连同重标定标签一起重新导出该序列。",
-    ),
-    "CT_NOT_HU": ("Export the series again in HU.", "请以 HU 为单位重新导出该序列。"),
-    "MONOCHROME1": ("Compare with the original images: air must be dark.", "请与原始图像比对：空气应为暗色。"),
-    "MONOCHROME1_INVERTED": (
-        "Compare with the original images: bone must be bright.",
-        "请与原始图像比对：骨骼应为亮色。",
-    ),
-    "LOSSY_COMPRESSION": (
-        "Classify the uncompressed series where there is one.",
-        "如有未压缩的序列，请对其进行分类。",
-    ),
-    "LOCALISER": ("Choose the diagnostic series of the study.", "请选择该检查的诊断序列。"),
-    "UNREADABLE_FILES": (
-        "Copy or export the series again and see that no slice is missing.",
-        "请重新复制或导出该序列，并确认没有缺失切片。",
-    ),
-    "EVIDENCE_NOT_AVAILABLE": (
-        "Install torch, or ask for occlusion, which takes its time.",
-        "请安装 torch，或改用较慢的遮挡法。",
-    ),
-    "MEMORY_FULL": ("", ""),
-    "MEMORY_SHORT": ("", ""),
-}  # fmt: skip
-_ADVICE_BY_SEVERITY = {
-    "refuse": ("Do not use this result.", "请勿使用此结果。"),
-    "warn": ("Look at the images yourself before you believe the result.", "采信结果之前，请亲自查看图像。"),
-    "info": ("", ""),
-}
-
-
-def what_to_do(finding: Finding, language: str = "en") -> str:
-    """What a reader should do about a finding; '' where there is nothing to do. language: 'en' or 'zh'."""
-    known = _ADVICE.get(finding.code) if finding.severity != "refuse" else None
-    return (known or _ADVICE_BY_SEVERITY[finding.severity])[language == "zh"]

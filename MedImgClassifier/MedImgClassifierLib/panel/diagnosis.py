@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..engine.errors import Refusal
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Diagnosis:
-    """Begun when made; `poll` until it has ended. command: the worker's Python."""
+    """Begun when made; `poll` until it has ended. command: the worker's Python. Raises Refusal RESOURCE_WORKER_START."""
 
     stage, fraction, seconds_left = "doctor", None, None
 
@@ -20,9 +22,14 @@ class Diagnosis:
         self._cancelled = False
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - `result` closes it; a pipe would fill unread
         module = [*command, "-m", f"{_PACKAGE.name}.doctor"]
-        self._process = subprocess.Popen(
-            module, cwd=_PACKAGE.parent, stdin=subprocess.DEVNULL, stdout=self._said, stderr=subprocess.STDOUT
-        )
+        try:
+            self._process = subprocess.Popen(
+                module, cwd=_PACKAGE.parent, stdin=subprocess.DEVNULL, stdout=self._said, stderr=subprocess.STDOUT
+            )
+        except OSError as failed:
+            self._said.close()
+            reason = failed.strerror or str(failed)
+            raise Refusal("RESOURCE_WORKER_START", command=" ".join(command), reason=reason) from None
 
     def poll(self) -> bool:
         self.ended = self._process.poll() is not None
@@ -34,8 +41,6 @@ class Diagnosis:
 
     def result(self) -> str:
         """The report. Raises Refusal CANCELLED, RESOURCE_WORKER_FAILED."""
-        from ..engine.errors import Refusal
-
         self._said.seek(0)
         text = self._said.read().decode("utf-8", "replace").strip()
         self._said.close()

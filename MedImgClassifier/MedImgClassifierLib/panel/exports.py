@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,7 @@ class ExportMenu:
         action.connect("triggered(bool)", lambda checked=False: self._ask(suffix, write))
 
     def _ask(self, suffix: str, write: Callable[[Path], None]) -> None:
-        name = f"{self._panel.table().GetName()}{suffix}"
+        name = re.sub(r'[\\/:*?"<>|]', "_", self._panel.table().GetName()) + suffix
         chosen = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Export the result"), name, f"(*{suffix})")
         path = chosen[0] if isinstance(chosen, tuple) else chosen  # PythonQt gives the name alone
         if path:
@@ -71,7 +72,7 @@ class ExportMenu:
         from ..scene import result_nodes
         from ..scene.volumes import volumeFromNode
 
-        shown, found = self._panel.shown(), self._panel.verdict()
+        shown, found = self._panel.shown(), self._panel.currentVerdict()
         facts = found and {
             "verdict": found.verdict,
             "corrected": found.correctedClass,

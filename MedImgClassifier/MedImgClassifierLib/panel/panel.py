@@ -128,6 +128,7 @@ class Panel:
         self.results.show(view, table, result and result.chart)
         self.evidence.show(view, shown)
         self.review.show(view, shown)
+        showLine(self.ui.runtimeWhyLabel, view.runtime)
         showButton(self.ui.exportButton, view.export)
         showButton(self.ui.removeResultButton, view.remove)
         if table and not view.locked:
@@ -254,8 +255,12 @@ class Panel:
 
     def onDoctorButton(self) -> None:
         """Put a report of the installation, without patient data, on the clipboard."""
-        report = Diagnosis(self.logic.pythonCommand)
-        self._run(report, report.poll)
+
+        def begin() -> None:
+            report = Diagnosis(self.logic.pythonCommand)
+            self._run(report, report.poll)
+
+        self._attempt(begin)
 
     def _withLibraries(self, begin: Callable[[], None], again: bool = False) -> None:
         """Begin once the libraries are there. A kit may have brought models too."""
@@ -331,7 +336,6 @@ class Panel:
         with slicer.util.NodeModify(self.settings.parameterNode):
             self.settings.resultTable = answer.table
             self.settings.evidenceLabel = evidence_choice.shownLabel(answer.table)
-        self.ui.runtimeWhyLabel.text = work.classification.provenance.get("runtime_choice", "")
 
     def reloadModels(self, chosen: str = "") -> None:
         """Read again what models there are; choose one, or the first where the chosen one is gone."""
@@ -406,7 +410,7 @@ class Panel:
         verdict.writeVerdict(slicer.mrmlScene, volume, bundle, opinion, corrected, comment)
         self.refresh()
 
-    def verdict(self) -> verdict.Verdict | None:
+    def currentVerdict(self) -> verdict.Verdict | None:
         """The reviewer's verdict on the result, or on an earlier one of the same volume and model."""
         table = self.table()
         volume = result_nodes.resultOf(table).volume
@@ -415,7 +419,7 @@ class Panel:
         return verdict.readVerdict(slicer.mrmlScene, volume, table.GetAttribute(nodes.BUNDLE))
 
     def _review(self) -> presenter.Review | None:
-        found = self.verdict()
+        found = self.currentVerdict()
         if found is None:
             return None
         return presenter.Review(found.verdict, found.correctedClass, found.comment, found.time, found.earlier)

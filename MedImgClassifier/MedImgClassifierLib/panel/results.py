@@ -152,7 +152,7 @@ def _legend(view: View) -> str:
     parts = []
     for n, name in view.legend:
         color = "".join(f"{round(255 * part):02x}" for part in LABEL_COLORS[n % len(LABEL_COLORS)])
-        parts.append('<font color="#{color}">\u25cf</font>&nbsp;{name}'.format(color=color, name=escape(name)))
+        parts.append(f'<font color="#{color}">\u25cf</font>&nbsp;{escape(name)}')
     return " &nbsp; ".join(parts)
 
 

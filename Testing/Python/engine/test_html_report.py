@@ -19,14 +19,14 @@ import pytest
 from PIL import Image
 
 import spot_bundle as maker
-from MedImgClassifierLib.engine import html_report, html_words
+from MedImgClassifierLib.engine import html_report
 from MedImgClassifierLib.engine.appearance import EVIDENCE_THRESHOLD, LABEL_COLORS
 from MedImgClassifierLib.engine.card import read_card
 from MedImgClassifierLib.engine.classifier import key_slices
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.html_pictures import _with_evidence, label_colors, percent, slice_picture
 from MedImgClassifierLib.engine.html_report import html_page, write_html
-from MedImgClassifierLib.engine.html_words import WORDS, what_to_do
+from MedImgClassifierLib.engine.html_words import WORDS
 from MedImgClassifierLib.engine.result import (
     NOTICE,
     Classification,
@@ -479,15 +479,12 @@ def test_chinese_has_every_text_and_no_english_is_left_in_the_page() -> None:
 def test_every_finding_has_something_to_do_in_both_languages() -> None:
     from MedImgClassifierLib.engine import findings
 
-    assert set(findings._CATALOGUE) <= set(html_words._ADVICE), set(findings._CATALOGUE) - set(html_words._ADVICE)
-    for code, (english, chinese) in html_words._ADVICE.items():
+    assert set(findings._CATALOGUE) <= set(findings._ADVICE), set(findings._CATALOGUE) - set(findings._ADVICE)
+    for code, (english, chinese) in findings._ADVICE.items():
         assert bool(english) == bool(chinese) and english.isascii(), code
         assert not chinese or not chinese.isascii(), code
-    assert (
-        what_to_do(Finding("NEW", "warn", "x"))
-        and what_to_do(Finding("NEW", "refuse", "x"), "zh") == "请勿使用此结果。"
-    )
-    assert what_to_do(Finding("NEW", "info", "x")) == ""
+    assert Finding("NEW", "warn", "x").advice() and Finding("NEW", "refuse", "x").advice("zh") == "请勿使用此结果。"
+    assert Finding("NEW", "info", "x").advice() == ""
 
 
 @pytest.mark.parametrize("p, said", [(0, "0 %"), (0.001, "< 1 %"), (0.5, "50 %"), (0.9951, "> 99 %"), (1, "100 %")])

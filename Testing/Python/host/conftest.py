@@ -23,6 +23,7 @@ def slicer() -> Iterator[Any]:
 
     booted = application.boot()
     booted.mrmlScene.Clear(True)
+    booted.app.applicationLogic().GetColorLogic().AddDefaultColorNodes()
     yield booted
     application.close_main_window()
     dialogs.clear()

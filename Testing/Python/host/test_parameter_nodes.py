@@ -35,7 +35,7 @@ def named(widget: Any, parameter: str) -> Any:
 
 def test_values_are_kept_in_the_node_with_their_types(slicer: Any, node: Any) -> None:
     volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-    Settings = wrapper_class(
+    settings_class = wrapper_class(
         count=int,
         opacity=(float, 0.5),
         name=(str, "auto"),
@@ -47,13 +47,13 @@ def test_values_are_kept_in_the_node_with_their_types(slicer: Any, node: Any) ->
         volume=slicer.vtkMRMLScalarVolumeNode,
         region=slicer.vtkMRMLMarkupsROINode | slicer.vtkMRMLSegmentationNode | None,
     )
-    settings = Settings(node)
+    settings = settings_class(node)
     assert (settings.count, settings.opacity, settings.name, settings.shown) == (0, 0.5, "auto", False)
     assert (settings.mode, settings.volume, settings.region) == (Mode.FAST, None, None)
     settings.count, settings.opacity, settings.shown, settings.mode = 3, 0.25, True, Mode.GOOD
     settings.folder, settings.labels, settings.limit, settings.volume = Path("a b"), ["x", "y, z"], 7, volume
     settings.region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
-    again = Settings(node)
+    again = settings_class(node)
     assert (again.count, again.opacity, again.shown, again.mode) == (3, 0.25, True, Mode.GOOD)
     assert (again.folder, list(again.labels), again.limit, again.volume) == (Path("a b"), ["x", "y, z"], 7, volume)
     assert again.region is settings.region is not None
@@ -149,7 +149,9 @@ def test_binding_a_node_selector_sets_its_node_types(slicer: Any, node: Any) -> 
     assert list(selector.nodeTypes) == ["vtkMRMLMarkupsROINode", "vtkMRMLSegmentationNode"]
 
 
-@pytest.mark.parametrize("case", ["combo box without choices", "slider without bounds", "no such widget", "abstract node"])
+@pytest.mark.parametrize(
+    "case", ["combo box without choices", "slider without bounds", "no such widget", "abstract node"]
+)
 def test_binding_that_slicer_refuses_is_refused(slicer: Any, node: Any, case: str) -> None:
     import ctk
     import qt

@@ -22,9 +22,7 @@ FRAME = """<?xml version="1.0" encoding="UTF-8"?>
 </ui>
 """
 SELECTOR = '<widget class="qMRMLNodeComboBox" name="selector">{}</widget>'
-CONNECTION = (
-    "<connection><sender>{}</sender><signal>{}</signal><receiver>{}</receiver><slot>{}</slot></connection>"
-)
+CONNECTION = "<connection><sender>{}</sender><signal>{}</signal><receiver>{}</receiver><slot>{}</slot></connection>"
 SCENE = CONNECTION.format("Panel", "mrmlSceneChanged(vtkMRMLScene*)", "selector", "setMRMLScene(vtkMRMLScene*)")
 
 
@@ -41,9 +39,7 @@ def test_scene_reaches_the_widgets_through_the_connections(slicer: Any, tmp_path
     assert ui.selector.mrmlScene() is slicer.mrmlScene
 
 
-def test_unknown_class_becomes_the_base_that_the_file_names(
-    slicer: Any, tmp_path: Path, recorded: list[Any]
-) -> None:
+def test_unknown_class_becomes_the_base_that_the_file_names(slicer: Any, tmp_path: Path, recorded: list[Any]) -> None:
     text = '<property name="text"><string>soon</string></property>'
     ui, _top = load(slicer, tmp_path, f'<widget class="qMRMLTimeMachine" name="machine">{text}</widget>')
     assert ui.machine.text == "soon"

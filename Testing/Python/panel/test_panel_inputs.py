@@ -82,6 +82,14 @@ def test_model_that_is_gone_gives_way_to_another(
     assert host.panel.panel.settings.bundle == "sequence"
 
 
+def test_runtimes_and_devices_are_those_of_the_engine(host: SimpleNamespace) -> None:
+    from MedImgClassifierLib.engine import runtimes
+    from MedImgClassifierLib.panel import inputs
+
+    assert set(inputs.RUNTIMES) == {"auto", *runtimes.RUNTIMES}
+    assert set(inputs.DEVICES) == set(runtimes.DEVICES)
+
+
 # --- inputs by channel
 
 

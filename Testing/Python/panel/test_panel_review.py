@@ -27,7 +27,7 @@ def review(host: SimpleNamespace, verdict: str, corrected: str = "", comment: st
 
 
 def saved(host: SimpleNamespace) -> Any:
-    return host.panel.panel.verdict()
+    return host.panel.panel.currentVerdict()
 
 
 def test_review_waits_for_a_result_and_a_verdict(host: SimpleNamespace, volume: Any) -> None:
