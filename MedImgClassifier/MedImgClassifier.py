@@ -358,5 +358,5 @@ class MedImgClassifierTest(ScriptedLoadableModuleTest):
         """Let the application handle events until something is true, for a minute at most."""
         until = time.monotonic() + 60
         while not condition():
-            self.assertLess(time.monotonic(), until, "it did not happen")
+            self.assertLess(time.monotonic(), until)
             slicer.app.processEvents()

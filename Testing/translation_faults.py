@@ -46,7 +46,7 @@ QUIET_ERRORS = {
     "AssertionError",
     "LookupError",
 }
-NAMES = {"MedImgClassifier contributors", "MedImgClassifier plot", 'PythonSlicer -m pip install -r "'}
+NAMES = {"MedImgClassifier contributors", "MedImgClassifier plot", 'PythonSlicer -m pip install -r ""'}
 SENTENCE = re.compile(r"[A-Za-z]{2,},? [A-Za-z]{2,}")
 WORD = re.compile(r"^(?!\w*_\w*$).*[A-Za-z]{3}", re.DOTALL)  # and no snake_case name
 
@@ -78,10 +78,10 @@ def unwrapped(path: Path, known: set[str]) -> Iterator[str]:
     seen = set()
     for node, pattern in _shown(tree):
         for text in _literals(node):
-            plain = re.sub(r"<[^<>]*>", "", str(text.value))
-            if pattern.search(plain) and text.value not in known and id(text) not in seen:
+            words = _words(text)
+            if pattern.search(re.sub(r"<[^<>]*>", "", words)) and words not in known and id(text) not in seen:
                 seen.add(id(text))
-                yield f"{path.name}:{text.lineno}: {text.value!r} is not in _()"
+                yield f"{path.name}:{text.lineno}: {words!r} is not in _()"
 
 
 def _shown(tree: ast.AST) -> Iterator[tuple[ast.AST, re.Pattern[str]]]:
@@ -98,10 +98,23 @@ def _name(call: ast.Call) -> str:
     return getattr(call.func, "attr", getattr(call.func, "id", ""))
 
 
-def _literals(node: ast.AST) -> Iterator[ast.Constant]:
+def _words(text: ast.Constant | ast.JoinedStr) -> str:
+    """Those of a string; of an f-string without its values, so that a tag with a value in it is one tag."""
+    if isinstance(text, ast.Constant):
+        return str(text.value)
+    return "".join(str(part.value) for part in text.values if isinstance(part, ast.Constant))
+
+
+def _literals(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
     """Strings that become part of what an expression gives or a file shows: no docstrings, keys, logs or `_()`."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node
+    if isinstance(node, ast.JoinedStr):
+        yield node
+        for part in node.values:
+            if isinstance(part, ast.FormattedValue):
+                yield from _literals(part.value)
+        return
     if isinstance(node, ast.Call) and _name(node) in {"_", "translate"} | QUIET | QUIET_ERRORS:
         return
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):

@@ -6,14 +6,11 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import shiboken6
-
 
 class Observations:
     """What one widget watches. `watch` replaces what was watched under the same name."""
 
     def __init__(self, widget: Any) -> None:
-        self._widget = weakref.ref(widget)
         self._held: dict[str, list[tuple[Any, int]]] = {}
         widget.destroyed.connect(self._forget_all)
 
@@ -24,11 +21,11 @@ class Observations:
     def watch(self, name: str, objects: Iterable[Any], events: Iterable[Any], callback: Callable[[], None]) -> None:
         """Call a method of the widget, without arguments, on these events of these objects (None is skipped)."""
         self.forget(name)
-        method, widget, kinds = weakref.WeakMethod(callback), self._widget, list(events)
+        method, kinds = weakref.WeakMethod(callback), list(events)
 
         def call(*_: Any) -> None:
-            owner, bound = widget(), method()
-            if owner is not None and bound is not None and shiboken6.isValid(owner):
+            bound = method()
+            if bound is not None:
                 bound()
 
         self._held[name] = [(item, item.AddObserver(kind, call)) for item in objects if item for kind in kinds]

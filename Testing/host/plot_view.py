@@ -74,9 +74,6 @@ class qMRMLPlotView(QtWidgets.QWidget):
         for series in self._series:
             series.plot = plots.get(series.node.GetID()) or series.plot
             self._vtk_chart.AddPlot(series.plot)
-        nodes = [s.node for s in self._series]
-        tables = {id(n.GetTableNode()): n.GetTableNode() for n in nodes}
-        self._observed.watch("content", [*nodes, *tables.values()], ("ModifiedEvent",), self._update)
         self.update()
 
     def _picture(self) -> plot_drawing.Picture | None:

@@ -116,18 +116,13 @@ class States:
         self.take("panel-refusal")
 
     def slice_views(self) -> None:
-        """The panel beside the slice views, and one of these alone. The last state: the panel stays beside them."""
-        from MedImgClassifierLib.scene.pictures import sliceImage
-
+        """The panel beside the slice views. The last state: it stays there."""
         self.add_volume(self.name)
         self.show_result()
         for button in (self.ui.inputsCollapsibleButton, self.ui.reviewCollapsibleButton):
             button.collapsed = True
         self.desk = Desk(self.window)
         self.save(self.desk, "slice-views", dithered=True)
-        pixels = sliceImage(self.slicer.mrmlScene, "Red", (760, 620))
-        image = QtGui.QImage(pixels.tobytes(), 760, 620, 3 * 760, QtGui.QImage.Format.Format_RGB888)
-        _save(image, self.folder / "slice-view.png", dithered=True)
 
     # --- what they are made of
 
@@ -271,7 +266,7 @@ def key_slices(source: Path, folder: Path) -> None:
 
     with tempfile.TemporaryDirectory() as made:
         command = [sys.executable, "-m", "MedImgClassifierLib.cli", "classify", str(source), "--out", made]
-        subprocess.run([*command, "--bundle", "body-region"], check=True)
+        subprocess.run([*command, "--bundle", "body-region"], check=True, stdout=subprocess.DEVNULL)
         with Image.open(Path(made, "overlay.png")) as picture:
             _write(picture.convert("RGB"), folder / "overlay.png", dithered=True)
 

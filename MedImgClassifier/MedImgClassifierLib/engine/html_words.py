@@ -1,4 +1,4 @@
-"""The words of the HTML report, in English and Chinese, and what to do about each finding."""
+"""The words of the HTML report, in English and Chinese."""
 
 from __future__ import annotations
 

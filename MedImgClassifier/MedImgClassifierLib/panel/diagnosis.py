@@ -13,7 +13,10 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Diagnosis:
-    """Begun when made; `poll` until it has ended. command: the worker's Python. Raises Refusal RESOURCE_WORKER_START."""
+    """Begun when made; `poll` until it has ended. command: the worker's Python.
+
+    Raises Refusal RESOURCE_WORKER_START.
+    """
 
     stage, fraction, seconds_left = "doctor", None, None
 

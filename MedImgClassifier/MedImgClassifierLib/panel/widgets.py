@@ -47,7 +47,7 @@ def showLines(label: Any, lines: Sequence[Line]) -> None:
     label.text = "".join(
         f'<p style="{style}margin: 0 0 3px 0">{text}</p>' for style, text in zip(styles, texts, strict=True)
     )
-    label.toolTip = ", ".join(line.tip for line in lines if line.tip)
+    label.toolTip = "\n".join(dict.fromkeys(line.tip for line in lines if line.tip))
     label.visible = bool(lines)
 
 

@@ -327,8 +327,8 @@
         <translation>此体数据已被选作另一个输入。</translation>
     </message>
     <message>
-        <source>Copying the voxels</source>
-        <translation>正在复制体素</translation>
+        <source>Copying</source>
+        <translation>正在复制</translation>
     </message>
     <message>
         <source>Handing over</source>
@@ -339,8 +339,8 @@
         <translation>正在启动推理进程</translation>
     </message>
     <message>
-        <source>Reading the voxels</source>
-        <translation>正在读取体素</translation>
+        <source>Reading</source>
+        <translation>正在读取</translation>
     </message>
     <message>
         <source>Loading the model</source>
@@ -371,6 +371,10 @@
         <translation>正在安装</translation>
     </message>
     <message>
+        <source>Looking at what is installed</source>
+        <translation>正在检查已安装的组件</translation>
+    </message>
+    <message>
         <source>Canceling</source>
         <translation>正在取消</translation>
     </message>
@@ -385,6 +389,14 @@
     <message>
         <source>{input} (not in the slice views)</source>
         <translation>{input}（未显示在切片视图中）</translation>
+    </message>
+    <message>
+        <source>OUT OF DATE: {reasons} since this result was made. Classify again.</source>
+        <translation>已过期：得出此结果后，{reasons}。请重新分类。</translation>
+    </message>
+    <message>
+        <source>Checking whether the volume is still the one that was classified...</source>
+        <translation>正在检查体数据是否仍为分类时的数据…</translation>
     </message>
     <message>
         <source>the voxels were changed</source>
@@ -407,16 +419,8 @@
         <translation>体数据已被移除</translation>
     </message>
     <message>
-        <source>nothing says which volume was classified, or it changed</source>
-        <translation>没有记录说明分类的是哪个体数据，或该数据已更改</translation>
-    </message>
-    <message>
-        <source>OUT OF DATE: {reasons} since this result was made. Classify again.</source>
-        <translation>已过期：得出此结果后，{reasons}。请重新分类。</translation>
-    </message>
-    <message>
-        <source>Checking whether the volume is still the one that was classified...</source>
-        <translation>正在检查体数据是否仍为分类时的数据…</translation>
+        <source>it is not known which volume was classified, or it changed</source>
+        <translation>无法确认所分类的体数据，或其已被更改</translation>
     </message>
     <message>
         <source>No result yet.</source>
@@ -443,6 +447,10 @@
         <translation>仅对“{name}”所经过的切片 {first} 至 {last} 进行了分类。</translation>
     </message>
     <message>
+        <source>key slice: {why}</source>
+        <translation>关键切片：{why}</translation>
+    </message>
+    <message>
         <source>Slices worth a look: the surest of each class, the least certain one, further examples.</source>
         <translation>值得查看的切片：各类别中最有把握的、最不确定的以及其他示例。</translation>
     </message>
@@ -461,6 +469,18 @@
     <message>
         <source>{saved}, on an earlier result</source>
         <translation>{saved}，针对较早的结果</translation>
+    </message>
+    <message>
+        <source>Copying the voxels</source>
+        <translation type="vanished">正在复制体素</translation>
+    </message>
+    <message>
+        <source>Reading the voxels</source>
+        <translation type="vanished">正在读取体素</translation>
+    </message>
+    <message>
+        <source>nothing says which volume was classified, or it changed</source>
+        <translation type="vanished">没有记录说明分类的是哪个体数据，或该数据已更改</translation>
     </message>
 </context>
 <context>
@@ -539,6 +559,10 @@
         <translation>缺少分类所需的库。要在 Slicer 的 Python 中安装什么？</translation>
     </message>
     <message>
+        <source>All libraries that classification needs are there. What shall be installed besides, or anew?</source>
+        <translation>分类所需的库均已安装。还要另外安装或重新安装哪些？</translation>
+    </message>
+    <message>
         <source>Small and fast: about 20 MB, computes on this computer&apos;s processor.
 GPU: PyTorch besides, 2-3 GB, for an NVIDIA card; Slicer&apos;s PyTorch extension installs it.
 Offline kit: from a file made by `medimg kit`, for a computer without internet.</source>
@@ -611,6 +635,10 @@ GPU：另需 PyTorch，2-3 GB，适用于 NVIDIA 显卡；由 Slicer 的 PyTorch
     <message>
         <source>Canceled.</source>
         <translation>已取消。</translation>
+    </message>
+    <message>
+        <source>The report is on the clipboard.</source>
+        <translation>报告已复制到剪贴板。</translation>
     </message>
 </context>
 <context>
@@ -698,6 +726,10 @@ GPU：另需 PyTorch，2-3 GB，适用于 NVIDIA 显卡；由 Slicer 的 PyTorch
 <context>
     <name>scene.out_of_date</name>
     <message>
+        <source>OUT OF DATE: </source>
+        <translation>已过期：</translation>
+    </message>
+    <message>
         <source>OUT OF DATE ({reasons}): </source>
         <translation>已过期（{reasons}）：</translation>
     </message>
@@ -755,12 +787,16 @@ GPU：另需 PyTorch，2-3 GB，适用于 NVIDIA 显卡；由 Slicer 的 PyTorch
 <context>
     <name>scene.result_nodes</name>
     <message>
-        <source>probabilities</source>
-        <translation>概率</translation>
+        <source>{name} probabilities</source>
+        <translation>{name} 概率</translation>
     </message>
     <message>
         <source>{name} evidence for {label}</source>
         <translation>{name} {label} 证据图</translation>
+    </message>
+    <message>
+        <source>probabilities</source>
+        <translation type="vanished">概率</translation>
     </message>
 </context>
 <context>

@@ -110,9 +110,10 @@ def test_added_view_replaces_one_of_the_same_name(slicer: Any) -> None:
     from host import application
 
     before = slicer.mrmlScene.GetNumberOfNodes()
-    application.add_slice_view("Red")
+    earlier = application.add_slice_view("Red")
     once = slicer.mrmlScene.GetNumberOfNodes()
     application.add_slice_view("Red")
+    assert earlier.GetMRMLScene() is None
     assert slicer.mrmlScene.GetNumberOfNodes() == once > before
 
 

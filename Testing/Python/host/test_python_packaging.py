@@ -76,6 +76,7 @@ def test_testing_mode_blocks_and_calls_nobody_back(slicer: Any) -> None:
 
     codes: list[int] = []
     slicer.packaging.pip_install("a", blocking=False, completedCallback=codes.append)
+    time.sleep(3 * pip.delay_ms / 1000)
     slicer.app.processEvents()
     assert pip.calls == [["install", "a"]] and codes == []
 

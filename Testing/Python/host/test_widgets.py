@@ -256,6 +256,13 @@ def test_selector_filters_by_attribute(slicer: Any, selector: Any) -> None:
     assert offered(selector) == ["evidence"]
 
 
+def test_deleted_selector_follows_nothing_any_more(slicer: Any, selector: Any) -> None:
+    import shiboken6
+
+    shiboken6.delete(selector)
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")  # an error here would be recorded
+
+
 def test_color_tables_are_offered_though_hidden(slicer: Any) -> None:
     box = slicer.qMRMLColorTableComboBox()
     box.setMRMLScene(slicer.mrmlScene)

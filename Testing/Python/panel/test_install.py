@@ -48,7 +48,7 @@ class Slicer:
 
     def modules(self, packaging: bool = True) -> dict[str, ModuleType | None]:
         slicer, qt = ModuleType("slicer"), ModuleType("qt")
-        vars(slicer)["app"] = SimpleNamespace(testingEnabled=lambda: self.testing)
+        vars(slicer)["app"] = SimpleNamespace(testingEnabled=lambda: self.testing, translate=lambda context, text: text)
         vars(qt)["QTimer"] = SimpleNamespace(singleShot=lambda _ms, call: self.timers.append(call))
         found: dict[str, ModuleType | None] = {"slicer": slicer, "qt": qt, "slicer.packaging": None}
         if packaging:
