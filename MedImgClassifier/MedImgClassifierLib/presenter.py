@@ -76,7 +76,7 @@ class Shown:
 @dataclass(frozen=True)
 class Situation:
     """All that decides what is shown. models: names of those installed; usable: of the chosen model's card;
-    restriction: why the slices that it asks for cannot be had, '' where they can."""
+    restriction: why the slices that it asks for cannot be had, '' where they can; results: how many the scene has."""
 
     models: tuple[str, ...] = ()
     model: str = ""
@@ -85,6 +85,7 @@ class Situation:
     restriction: str = ""
     work: Work | None = None
     refusal: Refusal | None = None
+    results: int = 0
     result: Shown | None = None
 
 
@@ -122,7 +123,8 @@ class View:
     legend: tuple[tuple[int, str], ...]
     """Of the plot: number and name of each class that is seen in it."""
     key_slices: Button
-    has_table: bool
+    has_results: bool
+    """One can be chosen."""
     evidence: Button
     evidence_note: Line
     segmentation: Button
@@ -152,7 +154,7 @@ def present(situation: Situation, language: str = "en") -> View:
         current=_current(shown, language),
         legend=_legend(classification),
         key_slices=Button(bool(named and classification and classification.key_slices), **_key_slice_tip()),
-        has_table=shown is not None,
+        has_results=situation.results > 0,
         evidence=Button(bool(shown and shown.evidence_labels)),
         evidence_note=_evidence_note(shown),
         segmentation=_segmentation(shown),
@@ -190,7 +192,7 @@ def slice_text(shown: Shown, row: int, exact: bool) -> str:
     if not classification.calibrated:
         text += _(" (uncalibrated)")
     if not exact:
-        text = _("nearest slice: {answer}").format(answer=text)
+        text = _("nearest slice {answer}").format(answer=text)
     if shown.out_of_date:
         text = _("OUT OF DATE: {answer}").format(answer=text)
     return text
@@ -365,7 +367,7 @@ def _current(shown: Shown | None, language: str) -> Line:
     if shown is None or shown.classification is None or shown.row is None or shown.classification.refused:
         return Line()
     name = slice_name(shown.classification.slices, shown.row, language)
-    text = f"{name.text}: {slice_text(shown, shown.row, shown.exact)}"
+    text = _("{slice}: {answer}").format(slice=name.text, answer=slice_text(shown, shown.row, shown.exact))
     for key in shown.classification.key_slices:
         if key.row == shown.row and shown.exact:
             text += "\n" + _("key slice: {why}").format(why=key.why_in_words(language))

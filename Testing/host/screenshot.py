@@ -67,9 +67,9 @@ class States:
 
     def running(self) -> None:
         """With as many slices as are needed to catch it half-way."""
-        self.add_volume(f"{self.name}, 20 times", repeated=20)
+        self.add_volume(f"{self.name}, 40 times", repeated=40)
         self.ui.classifyButton.click()
-        self.wait(lambda: self.panel.runner.work is None or (self.panel.runner.work.fraction or 0) > 0.3)
+        self.wait(lambda: self.panel.runner.work is None or self.half_way(self.panel.runner.work))
         self.take("panel-running")
         self.ui.classifyButton.click()
         self.wait(lambda: self.panel.runner.work is None)
@@ -172,6 +172,11 @@ class States:
                 raise TimeoutError
             self.slicer.app.processEvents()
             time.sleep(0.005)
+
+    @staticmethod
+    def half_way(work: Any) -> bool:
+        """Whether a classification is so far that the time left is told."""
+        return work.stage == "classify" and work.seconds_left is not None and work.fraction > 0.3
 
     def open_only(self, section: Any) -> _Opened:
         """A part of the inputs open, what comes after Classify closed."""

@@ -6,6 +6,7 @@ import datetime
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from time import perf_counter
@@ -80,7 +81,7 @@ class Classifier:
         clock.stop("check")
 
         runtime = FrugalRuntime(self.runtime, self._on_cpu)
-        logits, maps, pixels = [], [], []
+        logits, maps, pixels, contrast = [], [], [], []
         count, done = len(volumes[0].voxels), 0
 
         def decide(images: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -94,6 +95,7 @@ class Classifier:
                 clock.stop("forward")
                 logits.append(bundle.head.decide(encoded.features))
                 pixels.append(placement)
+                contrast.append(np.ptp(inputs.reshape(len(inputs), -1), axis=1) > 0)
                 if encoded.class_maps is not None:
                     maps.append(encoded.class_maps)
                 clock.stop("head")
@@ -118,7 +120,9 @@ class Classifier:
             slices=self._slices(volumes[0], np.concatenate(logits)),
             evidence=place(np.concatenate(maps), _joined(pixels), cells, method) if maps else None,
             findings=tuple(findings),
-            key_slices=key_slices(probabilities(np.concatenate(logits), bundle.temperature or 1.0)),
+            key_slices=key_slices(
+                probabilities(np.concatenate(logits), bundle.temperature or 1.0), np.concatenate(contrast)
+            ),
             calibrated=bundle.temperature is not None,
             bundle=bundle.summary(),
             provenance=provenance,
@@ -181,12 +185,16 @@ class Classifier:
         }
 
 
-def key_slices(probability: Any) -> tuple[KeySlice, ...]:
+def key_slices(probability: Any, contrast: Any = None) -> tuple[KeySlice, ...]:
     """Slices worth looking at: the most probable one of each class found (the commonest classes first), the least
     certain one of all, and further examples of the commonest class, each as far from the others as can be.
 
-    probability: [N, L].
+    probability: [N, L]; contrast: [N], whether a slice shows anything: one that does not is never among them.
     """
+    if contrast is not None and not contrast.all():
+        shown = np.flatnonzero(contrast)
+        keys = key_slices(probability[shown]) if len(shown) else ()
+        return tuple(replace(key, row=int(shown[key.row])) for key in keys)
     best = probability.argmax(axis=1)
     counts = np.bincount(best, minlength=probability.shape[1])
     commonest = np.argsort(-counts, kind="stable")

@@ -12,7 +12,7 @@ import qt
 import slicer
 
 from .. import presenter
-from ..scene import nodes, out_of_date, plot_marker, result_nodes, slice_link, verdict
+from ..scene import nodes, plot_marker, result_nodes, slice_link, verdict
 from ..translation import _
 from .diagnosis import Diagnosis
 from .evidence import EvidenceControls
@@ -46,6 +46,7 @@ class Panel:
         self._cancelling = False
         self._installing = ""
         self._refreshing = False
+        self._tableId = ""
         self.inputs = Inputs(ui, self)
         self.results = Results(ui, self)
         self.evidence = EvidenceControls(ui, self)
@@ -54,7 +55,7 @@ class Panel:
         self.exports = ExportMenu(ui, self)
         self.texts = ViewTexts()
         self.runner = Runner(self.showWork, self._onEnded)
-        self.follower = ResultFollower(slicer.mrmlScene, self.refresh, self.onScrolled)
+        self.follower = ResultFollower(slicer.mrmlScene, self._manifestOf, self.refresh, self.onScrolled)
         self.installer = Installer(parent, logic.pythonCommand)
         self.shortcuts = Shortcuts(parent, self.goToKeySlice)
         ui.classifyButton.connect("clicked(bool)", self.onClassifyButton)
@@ -120,7 +121,8 @@ class Panel:
         table = self.table()
         classification = self.logic.classification(table) if table else None
         result = result_nodes.resultOf(table) if table else None
-        self.follower.follow(table, classification, result and result.volume, self._manifestOf(table))
+        self.follower.follow(table, classification, result and result.volume)
+        self._takeUp(table)
         shown = self.shown()
         view = presenter.present(self.situation(shown), self.language)
         self.inputs.show(view.locked)
@@ -133,9 +135,18 @@ class Panel:
         showButton(self.ui.removeResultButton, view.remove)
         if table and not view.locked:
             self.evidence.draw(table, classification)
-        if shown and (shown.out_of_date or not shown.checking):
-            out_of_date.markOutOfDate(table, shown.out_of_date)  # after drawing, which names the evidence
+        self.follower.watch.mark()  # after drawing, which names the evidence
         self._showRow(shown)
+
+    def _takeUp(self, table: Any) -> None:
+        """Another result is shown from now on: its evidence is for the class that stands in the scene."""
+        from ..scene import evidence_choice
+
+        identifier = table.GetID() if table is not None else ""
+        if identifier != self._tableId:
+            self._tableId = identifier
+            if table is not None:
+                self.settings.evidenceLabel = evidence_choice.shownLabel(table)
 
     def onScrolled(self) -> None:
         """The slice views show another slice of the result: say which, and nothing else."""
@@ -166,6 +177,7 @@ class Panel:
             restriction=self.inputs.restrictionProblem(),
             work=self._work(),
             refusal=self._refusal,
+            results=len(result_nodes.resultTables(slicer.mrmlScene)),
             result=shown,
         )
 
@@ -335,7 +347,7 @@ class Panel:
         evidence_choice.bringIntoView(answer.volume)
         with slicer.util.NodeModify(self.settings.parameterNode):
             self.settings.resultTable = answer.table
-            self.settings.evidenceLabel = evidence_choice.shownLabel(answer.table)
+            self.settings.evidenceLabel = evidence_choice.shownLabel(answer.table)  # of a result that is made anew
 
     def reloadModels(self, chosen: str = "") -> None:
         """Read again what models there are; choose one, or the first where the chosen one is gone."""
@@ -426,6 +438,6 @@ class Panel:
 
     def _manifestOf(self, table: Any) -> str | None:
         """Hash of the installed manifest of the model that made a result; None where that is not installed."""
-        made = table.GetAttribute(nodes.BUNDLE) if table is not None else ""
+        made = table.GetAttribute(nodes.BUNDLE)
         cards = self.inputs.models.values()
         return next((card.manifest_sha256 for card in cards if f"{card.id} {card.version}" == made), None)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import qt
 import slicer
 
+from ..scene import nodes
+from ..scene.result_nodes import TABLE_KIND
 from ..translation import _
 from .widgets import showLine, showLines
 
@@ -24,6 +26,7 @@ class Results:
         self._plotView: Any = None
         self._table: Any = None
         self._filled: Any = None
+        ui.resultSelector.addAttribute("vtkMRMLTableNode", nodes.ROLE, TABLE_KIND)
         ui.plotWidget.plotController().visible = False
         ui.resultTableView.verticalHeader().setDefaultSectionSize(22)
         ui.plotWidget.plotView().connect("dataSelected(vtkStringArray*,vtkCollection*)", self._onPointSelected)
@@ -35,6 +38,7 @@ class Results:
     def show(self, view: View, table: Any, chart: Any) -> None:
         ui = self._ui
         ui.resultCollapsibleButton.enabled = not view.locked
+        ui.resultSelector.visible = view.has_results
         showLine(ui.freshnessLabel, view.freshness)
         showLine(ui.answerLabel, view.answer)
         showLines(ui.findingsLabel, view.findings)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import slicer
+
 from ..translation import _
 from . import binding, hierarchy, nodes, results
 from .colors import findEvidenceColorNodes
@@ -70,7 +72,7 @@ def _fill(
 ) -> ResultNodes:
     """The nodes of a result, those of an earlier one as far as it goes, with the content of a classification."""
     name = _name(volumeNode, classification)
-    table = earlier.table if earlier else scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+    table = earlier.table if earlier else _addTable(scene, name)
     record, chart = (earlier.provenance, earlier.chart) if earlier else (None, None)
     evidence, series = None, list(earlier.series if earlier else ())[: len(classification.labels)]
     if earlier:
@@ -87,6 +89,14 @@ def _fill(
     if classification.evidence is not None:
         evidence = _fillEvidence(scene, earlier and earlier.evidence, name, volumeNode, classification, label)
     return ResultNodes(table, volumeNode, evidence, tuple(series), chart, record, {})
+
+
+def _addTable(scene: Any, name: str) -> Any:
+    """A table node that is known as a results table when the scene tells that it was added."""
+    table = slicer.vtkMRMLTableNode()
+    table.SetName(name)
+    table.SetAttribute(nodes.ROLE, TABLE_KIND)
+    return scene.AddNode(table)
 
 
 def _fillEvidence(
@@ -155,6 +165,12 @@ def findResult(scene: Any, volumeNode: Any, bundle: str) -> ResultNodes | None:
     """The result of a volume by a bundle ('id version'), or None."""
     table = nodes.findNode(scene, "vtkMRMLTableNode", TABLE_KIND, volumeNode, bundle)
     return None if table is None else resultOf(table)
+
+
+def resultTables(scene: Any) -> list[Any]:
+    """The results tables of a scene."""
+    tables = nodes.nodesOfClass(scene, "vtkMRMLTableNode")
+    return [table for table in tables if table.GetAttribute(nodes.ROLE) == TABLE_KIND]
 
 
 def removeResult(scene: Any, table: Any) -> None:

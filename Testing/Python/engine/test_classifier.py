@@ -260,6 +260,21 @@ def test_a_selftest_of_another_shape_is_refused(spot_bundle: Path, shape: tuple[
         Classifier(replace(loaded, selftest=other), "cpu")
 
 
+def test_slices_that_show_nothing_are_no_key_slices() -> None:
+    probability = np.array([[0.99, 0.01], [0.6, 0.4], [0.7, 0.3], [0.5, 0.5]])
+    contrast = np.array([False, True, True, False])
+    assert {(key.row, key.why) for key in key_slices(probability, contrast)} == {
+        (2, "most_probable"),
+        (1, "least_certain"),
+    }
+    assert key_slices(probability, np.zeros(4, bool)) == ()
+
+
+def test_key_slices_of_a_case_leave_out_its_empty_slices(classifier: Classifier) -> None:
+    volume, _, k = maker.stack_with_spot("axial")  # all slices but that of the spot show nothing
+    assert {key.row for key in classifier.classify(volume).key_slices} == {k}
+
+
 def test_key_slices_are_the_surest_of_each_class_and_the_least_sure_of_all() -> None:
     probability = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.45, 0.55]])
     chosen = [(key.row, key.label, key.why) for key in key_slices(probability)]

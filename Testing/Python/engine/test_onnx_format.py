@@ -110,10 +110,10 @@ def test_a_size_that_is_stated_twice_is_refused() -> None:
 def test_hostile_bytes_are_refused_quickly(title: str) -> None:
     make, reason = HOSTILE[title]
     content = make()
-    before = time.perf_counter()
+    before = time.process_time()
     with pytest.raises(GraphError, match=reason):
         check(content)
-    assert time.perf_counter() - before < 1
+    assert time.process_time() - before < 1
 
 
 def test_a_file_beyond_the_cap_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

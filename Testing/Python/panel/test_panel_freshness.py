@@ -139,3 +139,66 @@ def test_result_is_watched_while_another_module_is_open(result: SimpleNamespace,
     slicer.util.arrayFromVolumeModified(volume)
     events()
     assert result.panel.panel.settings.resultTable.GetDescription().startswith("OUT OF DATE")
+
+
+# --- several results
+
+
+@pytest.fixture
+def two(result: SimpleNamespace) -> SimpleNamespace:
+    """Results of the same volume by two models; that of 'sequence' is shown."""
+    result.earlier = result.panel.panel.table()
+    result.ui.evidenceClassSelector.setCurrentIndex(1)
+    result.ui.bundleSelector.setCurrentIndex(1)
+    result.press()
+    result.settled()
+    return result
+
+
+def test_another_model_adds_a_result(two: SimpleNamespace) -> None:
+    assert two.panel.panel.table() is not two.earlier
+    assert two.scene.IsNodePresent(two.earlier)
+    assert two.ui.resultSelector.currentNode() is two.panel.panel.table()
+
+
+def test_results_that_are_not_shown_are_marked_too(two: SimpleNamespace, volume: Any) -> None:
+    import slicer
+
+    voxels(volume)[0, 0, 0] += 1
+    slicer.util.arrayFromVolumeModified(volume)
+    events()
+    for table in (two.earlier, two.panel.panel.table()):
+        assert table.GetDescription().startswith("OUT OF DATE")
+
+
+def test_only_the_result_of_a_replaced_model_is_marked(two: SimpleNamespace, bundles: dict[str, Path]) -> None:
+    manifest = bundles["body-region"] / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("made for tests", "another one"))
+    two.panel.panel.reloadModels()
+    events()
+    assert two.earlier.GetDescription().startswith("OUT OF DATE (model replaced or removed)")
+    assert not two.ui.freshnessLabel.visible
+
+
+def test_earlier_result_can_be_shown_again_as_it_was(two: SimpleNamespace) -> None:
+    assert two.ui.evidenceClassSelector.currentText == "HeadCT"
+    two.ui.resultSelector.setCurrentNode(two.earlier)
+    assert two.ui.resultTableView.mrmlTableNode() is two.earlier
+    assert two.ui.evidenceClassSelector.currentText == "ChestCT"
+    evidence = two.scene.GetNodeByID(two.composite.GetForegroundVolumeID())
+    assert evidence is two.earlier.GetNodeReference("MedImgClassifier.Evidence")
+
+
+def test_tables_of_others_are_no_results(two: SimpleNamespace) -> None:
+    other = two.scene.AddNewNodeByClass("vtkMRMLTableNode", "measurements")
+    two.ui.resultSelector.setCurrentNode(other)
+    assert two.panel.panel.table() is not other
+
+
+def test_removing_one_result_leaves_the_other(two: SimpleNamespace) -> None:
+    shown = two.panel.panel.table()
+    two.ui.removeResultButton.click()
+    assert not two.scene.IsNodePresent(shown)
+    assert two.scene.IsNodePresent(two.earlier)
+    two.ui.resultSelector.setCurrentNode(two.earlier)
+    assert two.ui.answerLabel.text.startswith("HeadCT in 5 of 5")

@@ -115,6 +115,22 @@ def test_view_across_the_slices_shows_the_nearest_one(result: SimpleNamespace) -
     assert "nearest slice" in result.ui.currentLabel.text
 
 
+def test_view_that_shows_a_slice_exactly_has_the_word(result: SimpleNamespace, volume: Any) -> None:
+    """A jump moves the views across the slices too, which are told later."""
+    from host import application
+
+    across = application.add_slice_view("Green")
+    across.GetSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
+    across.GetSliceNode().SetOrientation("Sagittal")
+    across.GetSliceNode().JumpSliceByCentering(10.0, 12.0, 10.0)
+    scroll(result, 0.0)
+    result.panel.panel.goToRow(2)
+    scroll(result, 10.0)
+    across.GetSliceNode().JumpSliceByCentering(10.0, 12.0, 16.0)
+    scroll(result, 10.0)
+    assert result.ui.currentLabel.text.startswith("slice 2, S 10.0 mm: HeadCT 87 %")
+
+
 def test_view_of_another_volume_shows_no_slice_of_the_result(result: SimpleNamespace) -> None:
     other = result.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "other")
     result.composite.SetBackgroundVolumeID(other.GetID())

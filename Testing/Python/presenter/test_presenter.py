@@ -143,7 +143,7 @@ def test_what_was_declined_is_no_error() -> None:
 def test_without_a_result_nothing_can_be_done_with_it() -> None:
     view = view_of()
     assert view.answer.text == "No result yet."
-    assert not view.has_table
+    assert not view.has_results
     assert not any(
         button.enabled
         for button in (view.export, view.remove, view.review, view.evidence, view.segmentation, view.key_slices)
@@ -264,7 +264,7 @@ def test_current_slice_is_named_with_its_own_answer() -> None:
 
 
 def test_slice_beside_the_view_is_called_the_nearest() -> None:
-    assert presenter.slice_text(Shown(classification()), 2, False).startswith("nearest slice: HeadCT 97 %")
+    assert presenter.slice_text(Shown(classification()), 2, False).startswith("nearest slice HeadCT 97 %")
 
 
 def test_calibrated_probability_is_not_called_uncalibrated() -> None:
