@@ -121,8 +121,9 @@ class Panel:
         table = self.table()
         classification = self.logic.classification(table) if table else None
         result = result_nodes.resultOf(table) if table else None
-        self.follower.follow(table, classification, result and result.volume)
-        self._takeUp(table)
+        if self.settings:
+            self.follower.follow(table, classification, result and result.volume)
+            self._takeUp(table)
         shown = self.shown()
         view = presenter.present(self.situation(shown), self.language)
         self.inputs.show(view.locked)

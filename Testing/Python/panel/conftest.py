@@ -31,6 +31,7 @@ class FakeClient:
     def __init__(self) -> None:
         self.before: Callable[[], None] = lambda: None
         self.answer: Callable[[Any], Any] = fake_classification
+        self.closed = False
         self.bundle: Path | None = None  # which it calls its own, None for the one that is asked for
         self.volumes: list[Any] = []
         self.bundles: list[Path] = []
@@ -43,7 +44,7 @@ class FakeClient:
         return FakeRun(self, case, bundle)
 
     def close(self) -> None:
-        pass
+        self.closed = True
 
 
 class FakeRun:

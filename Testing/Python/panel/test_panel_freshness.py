@@ -189,6 +189,11 @@ def test_earlier_result_can_be_shown_again_as_it_was(two: SimpleNamespace) -> No
     assert evidence is two.earlier.GetNodeReference("MedImgClassifier.Evidence")
 
 
+def test_each_result_has_its_own_answer(two: SimpleNamespace) -> None:
+    made = {table: two.logic.classification(table).bundle["id"] for table in (two.panel.panel.table(), two.earlier)}
+    assert list(made.values()) == ["sequence", "body-region"]
+
+
 def test_tables_of_others_are_no_results(two: SimpleNamespace) -> None:
     other = two.scene.AddNewNodeByClass("vtkMRMLTableNode", "measurements")
     two.ui.resultSelector.setCurrentNode(other)

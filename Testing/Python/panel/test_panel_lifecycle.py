@@ -191,6 +191,34 @@ def test_unloaded_panel_leaves_no_observer_and_no_timer(host: SimpleNamespace, v
     assert not table.GetDescription().startswith("OUT OF DATE")
 
 
+def test_unloaded_panel_ends_the_inference_process(host: SimpleNamespace) -> None:
+    assert not host.client.closed
+    host.panel.cleanup()
+    assert host.client.closed
+
+
+def test_keys_work_while_the_module_is_shown_only(host: SimpleNamespace) -> None:
+    keys = host.panel.panel.shortcuts._shortcuts
+    assert [shortcut.key.toString() for shortcut in keys] == ["Ctrl+Shift+Left", "Ctrl+Shift+Right"]
+    assert all(shortcut.enabled for shortcut in keys)
+    host.panel.exit()
+    assert not any(shortcut.enabled for shortcut in keys)
+    host.panel.enter()
+    assert all(shortcut.enabled for shortcut in keys)
+
+
+def test_keys_lead_to_the_key_slices(host: SimpleNamespace, volume: Any) -> None:
+    host.press()
+    host.view.FitSliceToBackground()
+    scroll(host, 0.0)
+    back, on = host.panel.panel.shortcuts._shortcuts
+    on.activated.emit()
+    assert host.view.GetSliceOffset() == pytest.approx(10.0)
+    scroll(host, 20.0)
+    back.activated.emit()
+    assert host.view.GetSliceOffset() == pytest.approx(10.0)
+
+
 def test_settings_of_a_closed_scene_are_let_go(host: SimpleNamespace, volume: Any) -> None:
     """A wrapper that outlives its scene fails to read the emptied node at every change."""
     host.press()
@@ -411,6 +439,18 @@ for text in (ui.classifyButton.text, ui.classifyButton.toolTip, ui.resultCollaps
 widget.cleanup()
 sys.exit(len(pythonqt.errors))
 """
+
+
+def test_engine_s_messages_are_in_the_panel_s_language(host: SimpleNamespace, volume: Any) -> None:
+    from MedImgClassifierLib.engine.errors import Refusal
+
+    host.panel.panel.language = "zh"
+    host.press()
+    assert "5 个切片中的 5 个" in host.ui.answerLabel.text
+    refusal = Refusal("RESOURCE_WORKER_DIED", reason="-9")
+    host.client.answer = lambda _: refusal
+    host.press()
+    assert host.ui.messageLabel.text == refusal.message("zh")
 
 
 def test_chinese_panel_speaks_chinese() -> None:
