@@ -14,12 +14,10 @@ import slicer
 from .. import presenter
 from ..scene import nodes, plot_marker, result_nodes, slice_link, verdict
 from ..translation import _
-from .diagnosis import Diagnosis
 from .evidence import EvidenceControls
 from .exports import ExportMenu
 from .following import ResultFollower
 from .inputs import Inputs
-from .install import Installer
 from .models import ModelMenu
 from .results import Results
 from .review import ReviewForm
@@ -30,6 +28,7 @@ from .widgets import showButton, showLine
 
 if TYPE_CHECKING:
     from ..engine.errors import Refusal
+    from .install import Installer
 
 
 class Panel:
@@ -39,7 +38,7 @@ class Panel:
     """
 
     def __init__(self, ui: Any, logic: Any, parent: Any, language: str) -> None:
-        self.ui, self.logic, self.language = ui, logic, language
+        self.ui, self.logic, self.language, self._parent = ui, logic, language, parent
         self.settings: Any = None
         self._guiTag: Any = None
         self._refusal: Refusal | None = None
@@ -56,7 +55,7 @@ class Panel:
         self.texts = ViewTexts()
         self.runner = Runner(self.showWork, self._onEnded)
         self.follower = ResultFollower(slicer.mrmlScene, self._manifestOf, self.refresh, self.onScrolled)
-        self.installer = Installer(parent, logic.pythonCommand)
+        self._installer: Installer | None = None
         self.shortcuts = Shortcuts(parent, self.goToKeySlice)
         ui.classifyButton.connect("clicked(bool)", self.onClassifyButton)
         ui.removeResultButton.connect("clicked(bool)", self.onRemoveResultButton)
@@ -67,7 +66,8 @@ class Panel:
         """Leave no observer, timer, text or process behind."""
         self.setSettings(None)
         self.runner.stop()
-        self.installer.close()
+        if self._installer:
+            self._installer.close()
         self.shortcuts.enable(False)
 
     def setSettings(self, settings: Any) -> None:
@@ -88,6 +88,14 @@ class Panel:
             self.inputs.assign()
             self.evidence.leaveViewsAlone()
         self.refresh()
+
+    @property
+    def installer(self) -> Installer:
+        """What sees to the libraries; made, and imported, when it is first needed."""
+        from .install import Installer
+
+        self._installer = self._installer or Installer(self._parent, self.logic.pythonCommand)
+        return self._installer
 
     def onSettingsModified(self) -> None:
         """What was refused was refused of other settings."""
@@ -183,7 +191,7 @@ class Panel:
         )
 
     def _work(self) -> presenter.Work | None:
-        if self.installer.running:
+        if self._installer and self._installer.running:
             return presenter.Work("install", detail=self._installing)
         work = self.runner.work
         if work is None:
@@ -268,6 +276,7 @@ class Panel:
 
     def onDoctorButton(self) -> None:
         """Put a report of the installation, without patient data, on the clipboard."""
+        from .diagnosis import Diagnosis
 
         def begin() -> None:
             report = Diagnosis(self.logic.pythonCommand)

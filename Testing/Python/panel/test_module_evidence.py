@@ -116,3 +116,46 @@ def test_reopened_scene_offers_every_class_from_the_record(result: SimpleNamespa
     assert result.ui.answerLabel.text.startswith("HeadCT in 5 of 5")
     result.ui.evidenceClassSelector.setCurrentIndex(1)
     assert brightest_corner(result) == (3, 3)
+
+
+def test_color_map_is_that_of_the_overlay(result: SimpleNamespace) -> None:
+    before = foreground(result).GetDisplayNode().GetColorNodeID()
+    assert result.ui.colorMapSelector.currentText == "Red to yellow"
+    result.ui.colorMapSelector.setCurrentIndex(1)
+    assert foreground(result).GetDisplayNode().GetColorNodeID() != before
+    result.ui.colorMapSelector.setCurrentIndex(0)
+    assert foreground(result).GetDisplayNode().GetColorNodeID() == before
+
+
+def test_legend_comes_and_goes(result: SimpleNamespace) -> None:
+    from MedImgClassifierLib.scene import legend
+
+    assert legend.legendOf(foreground(result)) is None
+    result.ui.legendCheckBox.click()
+    assert "HeadCT" in legend.legendOf(foreground(result)).GetTitleText()
+    result.ui.evidenceClassSelector.setCurrentIndex(1)
+    assert "ChestCT" in legend.legendOf(foreground(result)).GetTitleText()
+    result.ui.legendCheckBox.click()
+    assert legend.legendOf(foreground(result)) is None
+
+
+def test_segment_is_made_of_the_shown_class_above_the_threshold(result: SimpleNamespace) -> None:
+    result.ui.evidenceClassSelector.setCurrentIndex(1)
+    result.ui.segmentationButton.click()
+    node = result.scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    segmentation = node.GetSegmentation()
+    assert [segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())] == ["ChestCT"]
+    result.ui.removeResultButton.click()
+    assert result.scene.IsNodePresent(node)  # it is the reader's own
+
+
+def test_no_segment_where_nothing_speaks_for_the_class(result: SimpleNamespace) -> None:
+    result.ui.evidenceClassSelector.setCurrentIndex(2)
+    assert not result.ui.segmentationButton.enabled
+
+
+def test_foreground_that_the_reader_chooses_stays_while_the_threshold_moves(result: SimpleNamespace) -> None:
+    other = result.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "PET")
+    result.composite.SetForegroundVolumeID(other.GetID())
+    result.ui.thresholdSlider.value = 0.7
+    assert result.composite.GetForegroundVolumeID() == other.GetID()
