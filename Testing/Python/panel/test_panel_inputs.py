@@ -194,13 +194,15 @@ def test_segment_is_chosen_among_those_of_a_segmentation(host: SimpleNamespace, 
 
         segment = slicer.vtkSegment()
         segment.SetName(name)
-        node.GetSegmentation().AddSegment(segment, name)
+        node.GetSegmentation().AddSegment(segment, f"id of {name}")
     host.panel.panel.refresh()
     selector = host.ui.segmentSelector
     assert not selector.isHidden()
     assert [selector.itemText(n) for n in range(selector.count)] == ["lung", "liver"]
     selector.setCurrentIndex(1)
-    assert host.panel.panel.settings.segment == "liver"
+    assert host.panel.panel.settings.segment == "id of liver"
+    host.panel.panel.refresh()
+    assert selector.currentText == "liver"
     host.press()
     assert "INPUT_RESTRICTION" in host.ui.messageLabel.text and "empty" in host.ui.messageLabel.text
 

@@ -399,6 +399,27 @@ def test_declined_installation_is_said_and_not_asked_again_by_itself(
     assert host.ui.classifyButton.enabled
 
 
+def test_installation_is_shown_and_can_be_cancelled(host: SimpleNamespace, volume: Any) -> None:
+    class Installing:
+        running, cancelled = True, False
+
+        def cancel(self) -> None:
+            self.running, self.cancelled = False, True
+
+        def close(self) -> None:
+            pass
+
+    installing = Installing()
+    host.panel.panel._installer = installing
+    host.panel.panel._onInstalling("Installing libraries", "Collecting onnxruntime")
+    assert host.ui.classifyButton.text == "Cancel"
+    assert "Collecting onnxruntime" in host.ui.progressLabel.text
+    assert host.ui.progressBar.maximum == 0
+    host.ui.classifyButton.click()
+    assert installing.cancelled
+    assert host.client.volumes == []
+
+
 def test_installation_can_be_asked_for(host: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
     monkeypatch.setattr(host.panel.panel.installer, "start", lambda *_: asked.append(_[3]))
