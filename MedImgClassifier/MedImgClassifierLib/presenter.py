@@ -57,7 +57,7 @@ class Shown:
     'transform', 'bundle', 'input removed', 'unbound'), () for nothing; checking: whether that is still being found out;
     identity: patient, study, series and name of the volume; elsewhere: no view shows the volume; row: of the slice in
     the views, None where they show none; exact: whether the view lies on that slice; speaks: whether anything in the
-    case speaks for the class of which evidence is shown.
+    case speaks for the class of which evidence is shown; has_volume: it is still in the scene.
     """
 
     classification: Classification | None
@@ -71,6 +71,7 @@ class Shown:
     evidence_label: str = ""
     speaks: bool = True
     review: Review | None = None
+    has_volume: bool = True
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def present(situation: Situation, language: str = "en") -> View:
     classification = shown.classification if shown else None
     locked = situation.work is not None
     named = classification is not None and not classification.refused
+    settled = classification is not None and not locked and not (shown and shown.checking)
     return View(
         classify=_classify(situation),
         locked=locked,
@@ -149,7 +151,7 @@ def present(situation: Situation, language: str = "en") -> View:
         message=_message(situation.refusal, language),
         identity=_identity(shown),
         freshness=_freshness(shown),
-        answer=_answer(shown, language),
+        answer=_answer(shown, situation.results, language),
         findings=_findings(classification, language),
         current=_current(shown, language),
         legend=_legend(classification),
@@ -158,10 +160,10 @@ def present(situation: Situation, language: str = "en") -> View:
         evidence=Button(bool(shown and shown.evidence_labels)),
         evidence_note=_evidence_note(shown),
         segmentation=_segmentation(shown),
-        review=Button(classification is not None and not locked),
+        review=_review_form(shown, locked),
         review_note=_review_note(shown),
         runtime=_runtime(classification),
-        export=Button(classification is not None and not locked),
+        export=Button(settled),
         remove=Button(shown is not None and not locked),
     )
 
@@ -194,8 +196,8 @@ def slice_text(shown: Shown, row: int, exact: bool) -> str:
     if not exact:
         text = _("nearest slice {answer}").format(answer=text)
     if shown.out_of_date:
-        text = _("OUT OF DATE: {answer}").format(answer=text)
-    return text
+        return _("OUT OF DATE: {answer}").format(answer=text)
+    return _("checking: {answer}").format(answer=text) if shown.checking else text
 
 
 def is_cancelled(refusal: Refusal) -> bool:
@@ -318,9 +320,9 @@ def reason_in_words(reason: str) -> str:
     }[reason]
 
 
-def _answer(shown: Shown | None, language: str) -> Line:
+def _answer(shown: Shown | None, results: int, language: str) -> Line:
     if shown is None:
-        return Line(_("No result yet."), "faint")
+        return Line(_("No result is chosen.") if results else _("No result yet."), "faint")
     classification = shown.classification
     if classification is None:
         return Line(_("The record of this result is missing: classify again."), "warn")
@@ -335,7 +337,7 @@ def _answer(shown: Shown | None, language: str) -> Line:
     ).format(label=classification.labels[best].name, percent=percent)
     return Line(
         _("{answer}, median {percent} %").format(answer=text, percent=percent),
-        "faint" if shown.out_of_date else "strong",
+        "faint" if shown.out_of_date or shown.checking else "strong",
         tip,
     )
 
@@ -394,7 +396,16 @@ def _evidence_note(shown: Shown | None) -> Line:
 
 def _segmentation(shown: Shown | None) -> Button:
     tip = _("Make a segment of the evidence above the threshold. It marks what the model used, not a finding.")
-    return Button(bool(shown and shown.evidence_labels and shown.speaks and not shown.out_of_date), tip=tip)
+    known = shown is not None and not shown.out_of_date and not shown.checking
+    return Button(bool(known and shown and shown.evidence_labels and shown.speaks), tip=tip)
+
+
+def _review_form(shown: Shown | None, locked: bool) -> Button:
+    if shown is None or shown.classification is None:
+        return Button(False)
+    if not shown.has_volume:
+        return Button(False, tip=_("The volume is gone: there is nothing to look at."))
+    return Button(not locked)
 
 
 def _review_note(shown: Shown | None) -> Line:

@@ -65,7 +65,7 @@ class qMRMLPlotView(QtWidgets.QWidget):
         self._update()
 
     def _update(self) -> None:
-        if self._scene is None or self._node is None:
+        if self._scene is None or self._node is None or not self.enabled:  # as in Slicer, and nothing makes up for it
             return
         self._chart = self._scene.GetNodeByID(self._node.GetPlotChartNodeID() or "")
         plots = {series.node.GetID(): series.plot for series in self._series}
@@ -73,6 +73,7 @@ class qMRMLPlotView(QtWidgets.QWidget):
         self._vtk_chart.ClearPlots()
         for series in self._series:
             series.plot = plots.get(series.node.GetID()) or series.plot
+            series.plot.SetInputData(series.node.GetTableNode().GetTable())
             self._vtk_chart.AddPlot(series.plot)
         self.update()
 
@@ -89,6 +90,7 @@ class qMRMLPlotView(QtWidgets.QWidget):
     def RemovePlotSelections(self) -> None:
         for series in self._series:
             series.plot.SetSelection(None)
+        self._emit_selection()  # VTK's chart tells of this as of a click
         self.update()
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:

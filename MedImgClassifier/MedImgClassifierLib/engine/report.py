@@ -80,7 +80,7 @@ def write_csv(classification: Classification, path: Path) -> None:
     constant = [
         f"{bundle.get('id', '')} {bundle.get('version', '')}".strip(),
         "yes" if classification.calibrated else "no",
-        f"{NOTICE} Intended use: {bundle.get('intended_use') or 'not stated'}",
+        f"{_out_of_date(classification)}{NOTICE} Intended use: {bundle.get('intended_use') or 'not stated'}",
     ]
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)  # RFC 4180 line ends: with "\n" Python 3.11 would not quote a lone "\r"
@@ -97,6 +97,12 @@ def write_csv(classification: Classification, path: Path) -> None:
             cells += [*row["centre_lps"], row["label"], row["probability"], *row["probabilities"]]
             cells += [*(row["evidence_peak_lps"] or [None] * 3), *constant]
             table.writerow([_harmless(cell) if isinstance(cell, str) else cell for cell in cells])
+
+
+def _out_of_date(classification: Classification) -> str:
+    """In front of the notice where the one who writes the file knows that the result is no longer true of its input."""
+    reasons = classification.provenance.get("out_of_date")
+    return f"OUT OF DATE ({', '.join(reasons)} changed since). " if reasons else ""
 
 
 def _harmless(cell: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import slicer
+
 from .widgets import offer, showButton, showLine
 
 if TYPE_CHECKING:
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class EvidenceControls:
-    """panel: MedImgClassifierWidget, whose parameter node has the choices; the overlay in the scene follows them."""
+    """panel: Panel, whose parameter node has the choices; the overlay in the scene follows them."""
 
     def __init__(self, ui: Any, panel: Any) -> None:
         from ..scene import colors
@@ -31,7 +33,7 @@ class EvidenceControls:
 
     def show(self, view: View, shown: Shown | None) -> None:
         ui, settings = self._ui, self._panel.settings
-        ui.evidenceCollapsibleButton.enabled = view.evidence.enabled and not view.locked
+        ui.evidenceCollapsibleButton.enabled = view.evidence.enabled
         offer(ui.evidenceClassSelector, shown.evidence_labels if shown else (), shown.evidence_label if shown else "")
         offer(
             ui.colorMapSelector,
@@ -45,10 +47,17 @@ class EvidenceControls:
         """Make the overlay what the settings say, where they have changed since it was drawn."""
         from ..scene import evidence_choice, legend, overlay, result_nodes
 
-        choices = self._choices()
-        if classification is None or choices is None or choices == self._drawn:
+        self._hideOthers(table)
+        choices, settings = self._choices(), self._panel.settings
+        if choices is None:
+            self._drawn = None
             return
-        settings = self._panel.settings
+        if classification is None:  # without its record nobody can tell what it is
+            evidence_choice.hideEvidence(table)
+            self._drawn = None
+            return
+        if choices == self._drawn:
+            return
         if settings.evidenceLabel not in evidence_choice.offeredLabels(table, classification):
             return
         isNew = self._drawn is None or choices[:2] != self._drawn[:2]
@@ -68,6 +77,15 @@ class EvidenceControls:
             legend.showLegend(evidence)
         else:
             legend.hideLegend(evidence)
+
+    def _hideOthers(self, table: Any) -> None:
+        """Evidence of a result that is not shown, or is no more, says nothing about what the panel says."""
+        from ..scene import nodes, overlay, result_nodes
+
+        own = result_nodes.resultOf(table).evidence if table is not None else None
+        for node in nodes.nodesOfClass(slicer.mrmlScene, "vtkMRMLScalarVolumeNode"):
+            if overlay.isEvidence(node) and node is not own and overlay.viewsShowing(slicer.mrmlScene, node):
+                overlay.hideOverlay(slicer.mrmlScene, node)
 
     def drawAnew(self) -> None:
         """The next `draw` lays the overlay over the views again: there is a new answer."""

@@ -6,8 +6,9 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
@@ -15,9 +16,12 @@ import slicer
 from .. import presenter
 from ..translation import _
 
+if TYPE_CHECKING:
+    from ..engine.result import Classification
+
 
 class ExportMenu:
-    """panel: MedImgClassifierWidget, which has the result."""
+    """panel: Panel, which has the result."""
 
     def __init__(self, ui: Any, panel: Any) -> None:
         self._panel = panel
@@ -56,15 +60,23 @@ class ExportMenu:
         else:
             slicer.util.showStatusMessage(_("Saved {path}").format(path=path), 5000)
 
+    def _result(self) -> Classification:
+        """The classification, which says itself that it is out of date where it is."""
+        shown = self._panel.shown()
+        if not shown.out_of_date:
+            return shown.classification
+        provenance = {**shown.classification.provenance, "out_of_date": list(shown.out_of_date)}
+        return replace(shown.classification, provenance=provenance)
+
     def writeCsv(self, path: Path) -> None:
         from ..engine.report import write_csv
 
-        write_csv(self._panel.shown().classification, path)
+        write_csv(self._result(), path)
 
     def writeJson(self, path: Path) -> None:
         from ..engine.report import write_json
 
-        write_json(self._panel.shown().classification, path)
+        write_json(self._result(), path)
 
     def writeHtml(self, path: Path) -> None:
         """With the pictures of the volume, unless it is gone or no longer the one that was classified."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -24,13 +26,14 @@ RUNTIMES = ("auto", "onnxruntime", "openvino", "torch", "torch-compile")
 
 
 class Inputs:
-    """panel: MedImgClassifierWidget, which is told of changes by its `refresh`."""
+    """panel: Panel, which is told of changes by its `refresh`."""
 
     def __init__(self, ui: Any, panel: Any) -> None:
         self._ui, self._panel = ui, panel
         self._cards: dict[str, Card] = {}
         self._further: dict[str, Any] = {}  # selectors by channel
         self._channelsOf = ""
+        self._segments: dict[str, str] = {}  # those that are offered, names by id
         offer(ui.runtimeSelector, [_("automatic"), *RUNTIMES[1:]], _("automatic"))
         offer(ui.deviceSelector, [_("automatic"), *DEVICES[1:]], _("automatic"))
         ui.bundleSelector.connect("currentIndexChanged(int)", self._onModel)
@@ -45,8 +48,14 @@ class Inputs:
         from ..engine.card import read_card
 
         found = self._panel.logic.bundles()
+        self._stamps = _stamps(found)
         self._cards = {name: read_card(path, self._panel.language) for name, path in found.items()}
         self._channelsOf = ""
+
+    def reloadChanged(self) -> None:
+        """The same where a model has been added, replaced or removed on disk."""
+        if _stamps(self._panel.logic.bundles()) != self._stamps:
+            self.reload()
 
     @property
     def models(self) -> dict[str, Card]:
@@ -174,11 +183,11 @@ class Inputs:
             ui.restrictionSelector.setCurrentNode(node)
         isSegmentation = node is not None and node.IsA("vtkMRMLSegmentationNode")
         ui.segmentSelector.visible = isSegmentation
+        self._segments = segmentNames(node) if isSegmentation else {}
         if isSegmentation:
-            names = segmentNames(node)
-            if settings.segment not in names and names:
-                settings.segment = next(iter(names))
-            offer(ui.segmentSelector, list(names.values()), names.get(settings.segment, ""))
+            if not settings.segment and self._segments:
+                settings.segment = next(iter(self._segments))
+            offer(ui.segmentSelector, list(self._segments.values()), self._segments.get(settings.segment, ""))
 
     def restriction(self) -> dict[str, Any] | None:
         """The slices to classify, as scene.restriction.record tells them; None for all. Raises Refusal."""
@@ -196,9 +205,12 @@ class Inputs:
     def restrictionProblem(self) -> str:
         """Why the chosen restriction cannot be asked of the volume; '' where it can, or none is chosen."""
         node = self._restrictionNode()
-        if node is not None and node.IsA("vtkMRMLSegmentationNode") and not segmentNames(node):
+        if node is None or not node.IsA("vtkMRMLSegmentationNode"):
+            return ""
+        names = segmentNames(node)
+        if not names:
             return _("The segmentation has no segment to restrict to.")
-        return ""
+        return "" if self._panel.settings.segment in names else _("Choose a segment: the one that was chosen is gone.")
 
     def _restrictionNode(self) -> Any:
         settings = self._panel.settings
@@ -207,6 +219,8 @@ class Inputs:
     def _onRestriction(self, node: Any) -> None:
         if self._panel.settings:
             identifier = node.GetID() if node is not None else None
+            if node is not self._restrictionNode():
+                self._panel.settings.segment = ""
             self._panel.settings.parameterNode.SetNodeReferenceID(RESTRICTION_ROLE, identifier)
 
     def _onModel(self, index: int) -> None:
@@ -216,9 +230,8 @@ class Inputs:
             self._panel.refresh()
 
     def _onSegment(self, index: int) -> None:
-        node = self._restrictionNode()
-        if node is not None and index >= 0:
-            self._panel.settings.segment = list(segmentNames(node))[index]
+        if self._panel.settings and 0 <= index < len(self._segments):
+            self._panel.settings.segment = list(self._segments)[index]
 
     def _onRuntime(self, index: int) -> None:
         if self._panel.settings and index >= 0:
@@ -227,6 +240,18 @@ class Inputs:
     def _onDevice(self, index: int) -> None:
         if self._panel.settings and index >= 0:
             self._panel.settings.device = DEVICES[index]
+
+
+def _stamps(bundles: Mapping[str, Path]) -> dict[str, Any]:
+    """What differs once a manifest has been written anew; None for one that cannot be looked at."""
+    stamps: dict[str, Any] = {}
+    for name, path in bundles.items():
+        try:
+            status = (path / "manifest.json").stat()
+            stamps[name] = (path, status.st_mtime_ns, status.st_size)
+        except OSError:
+            stamps[name] = None
+    return stamps
 
 
 def segmentNames(segmentationNode: Any) -> dict[str, str]:

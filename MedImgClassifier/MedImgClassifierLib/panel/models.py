@@ -12,7 +12,7 @@ from ..translation import _
 
 
 class ModelMenu:
-    """panel: MedImgClassifierWidget, which runs an import as it runs a classification."""
+    """panel: Panel, which runs an import as it runs a classification."""
 
     def __init__(self, ui: Any, panel: Any) -> None:
         self._panel = panel

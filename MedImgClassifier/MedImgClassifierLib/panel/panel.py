@@ -82,10 +82,12 @@ class Panel:
             if self.runner.work:
                 self.runner.work.cancel()
         else:
+            self.inputs.reloadChanged()
             self._guiTag = settings.connectGui(self.ui)
             if self.inputs.models and settings.bundle not in self.inputs.models:
                 settings.bundle = next(iter(self.inputs.models))
             self.inputs.assign()
+            self._chooseResult()
             self.evidence.leaveViewsAlone()
         self.refresh()
 
@@ -96,6 +98,12 @@ class Panel:
 
         self._installer = self._installer or Installer(self._parent, self.logic.pythonCommand)
         return self._installer
+
+    def _chooseResult(self) -> None:
+        """A scene may come with results and without settings: from the command line, or from another computer."""
+        tables = result_nodes.resultTables(slicer.mrmlScene)
+        if tables and self.settings.resultTable is None:
+            self.settings.resultTable = tables[0]
 
     def onSettingsModified(self) -> None:
         """What was refused was refused of other settings."""
@@ -142,7 +150,7 @@ class Panel:
         showLine(self.ui.runtimeWhyLabel, view.runtime)
         showButton(self.ui.exportButton, view.export)
         showButton(self.ui.removeResultButton, view.remove)
-        if table and not view.locked:
+        if self.settings:
             self.evidence.draw(table, classification)
         self.follower.watch.mark()  # after drawing, which names the evidence
         self._showRow(shown)
@@ -165,15 +173,12 @@ class Panel:
         self._showRow(shown)
 
     def _showRow(self, shown: presenter.Shown | None) -> None:
+        views = self.follower.views.items() if shown else ()
+        self.texts.show({name: presenter.slice_text(shown, row, isExact) for name, (row, isExact) in views})
         self.results.showRow(shown.row if shown else None)
-        texts = {}
-        if shown:
-            chart = result_nodes.resultOf(self.table()).chart
-            if chart is not None:
-                plot_marker.placeMarker(chart, shown.row)
-            views = self.follower.views.items()
-            texts = {name: presenter.slice_text(shown, row, isExact) for name, (row, isExact) in views}
-        self.texts.show(texts)
+        chart = result_nodes.resultOf(self.table()).chart if shown else None
+        if chart is not None:
+            plot_marker.placeMarker(chart, shown.row)
 
     def situation(self, shown: presenter.Shown | None) -> presenter.Situation:
         """All that decides what is shown."""
@@ -224,6 +229,7 @@ class Panel:
             evidence_label=label,
             speaks=label not in labels or evidence_choice.speaksFor(classification, label),
             review=self._review(),
+            has_volume=volume is not None,
         )
 
     def showWork(self) -> None:
@@ -310,8 +316,13 @@ class Panel:
         self.showWork()
 
     def _classify(self) -> None:
-        settings = self.settings
-        volumes = self.inputs.volumes()
+        from ..engine.errors import Refusal
+
+        self.inputs.reloadChanged()
+        card = self.inputs.card()
+        if card and card.problem:  # since it was chosen
+            raise Refusal("BUNDLE_NOT_FOUND", path=str(card.path), reason=card.problem)
+        settings, volumes = self.settings, self.inputs.volumes()
         if settings is None or None in volumes.values():  # the scene has changed while libraries were installed
             return
         path = self.logic.bundles()[settings.bundle]
@@ -328,6 +339,7 @@ class Panel:
         from ..engine.errors import Refusal
 
         self._cancelling = False
+        self.inputs.reloadChanged()
         try:
             with slicer.util.tryWithErrorDisplay(_("Classification failed.")):
                 try:
@@ -354,7 +366,6 @@ class Panel:
             return
         self.logic.remember(answer, work)
         self.evidence.drawAnew()
-        evidence_choice.bringIntoView(answer.volume)
         with slicer.util.NodeModify(self.settings.parameterNode):
             self.settings.resultTable = answer.table
             self.settings.evidenceLabel = evidence_choice.shownLabel(answer.table)  # of a result that is made anew

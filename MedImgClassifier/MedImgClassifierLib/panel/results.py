@@ -10,7 +10,7 @@ import slicer
 from ..scene import nodes
 from ..scene.result_nodes import TABLE_KIND
 from ..translation import _
-from .widgets import showLine, showLines
+from .widgets import noSignals, showLine, showLines
 
 if TYPE_CHECKING:
     from ..presenter import View
@@ -19,7 +19,7 @@ _SORT_ROLE = 0x0100 + 40  # Qt.UserRole + 40: numbers, where the table view itse
 
 
 class Results:
-    """panel: MedImgClassifierWidget, whose `goToRow` brings a row of the result into the slice views."""
+    """panel: Panel, whose `goToRow` brings a row of the result into the slice views."""
 
     def __init__(self, ui: Any, panel: Any) -> None:
         self._ui, self._panel = ui, panel
@@ -37,7 +37,6 @@ class Results:
 
     def show(self, view: View, table: Any, chart: Any) -> None:
         ui = self._ui
-        ui.resultCollapsibleButton.enabled = not view.locked
         ui.resultSelector.visible = view.has_results
         showLine(ui.freshnessLabel, view.freshness)
         showLine(ui.answerLabel, view.answer)
@@ -79,7 +78,9 @@ class Results:
             return
         self._filled = state
         if tableView.mrmlTableNode() is not table:
-            tableView.setMRMLTableNode(table)
+            with noSignals(tableView):  # the selection in the earlier table is no wish to go anywhere
+                tableView.setMRMLTableNode(table)
+                tableView.clearSelection()
         self._table = table
         if table is not None:
             self._addSortKeys(table)
@@ -100,13 +101,14 @@ class Results:
                 )
         model.blockSignals(blocked)
         proxy.setSortRole(_SORT_ROLE)
+        proxy.invalidate()  # it has not heard of the numbers
 
     def _showChart(self, chart: Any) -> None:
         self._ui.plotWidget.visible = chart is not None
         if chart is None:
             return
         if self._plotView is None or not slicer.mrmlScene.IsNodePresent(self._plotView):
-            self._plotView = _addPlotViewNode()
+            self._plotView = _addPlotViewNode(self._panel.settings.parameterNode)
         if self._ui.plotWidget.mrmlPlotViewNode() is not self._plotView:
             self._ui.plotWidget.setMRMLPlotViewNode(self._plotView)
         if self._plotView.GetPlotChartNodeID() != chart.GetID():
@@ -139,12 +141,14 @@ class Results:
         """Go to the point that the chart has selected and select it no longer, so that the next click is a new one."""
         plotView = self._ui.plotWidget.plotView()
         chart = plotView.chart()
-        # the marker of the shown slice comes last, and its points are none of the result
-        rows = [_firstId(chart.GetPlot(n).GetSelection()) for n in range(chart.GetNumberOfPlots() - 1)]
+        plots = [chart.GetPlot(n) for n in range(chart.GetNumberOfPlots())]
+        table = self._table.GetTable() if self._table is not None else None
+        rows = [_firstId(plot.GetSelection()) for plot in plots if plot.GetInput() is table]  # not of the marker
         row = next((row for row in rows if row is not None), None)
         if row is not None:
             self._panel.goToRow(row)
-        plotView.RemovePlotSelections()
+        with noSignals(plotView):  # it tells of this too, and would lead back here for ever
+            plotView.RemovePlotSelections()
 
 
 def _legend(view: View) -> str:
@@ -164,8 +168,12 @@ def _firstId(selection: Any) -> int | None:
     return int(selection.GetValue(0)) if selection is not None and selection.GetNumberOfValues() else None
 
 
-def _addPlotViewNode() -> Any:
-    """A plot view of the panel's own: none of the layout, not saved with the scene, a click selects a point."""
+def _addPlotViewNode(owner: Any) -> Any:
+    """A plot view of the panel's own, not saved with the scene, in which a click selects a point.
+
+    It has an owner, or the application's layout would make a widget for it, and takes no charts that are meant for the
+    views of the layout.
+    """
     node = slicer.vtkMRMLPlotViewNode()
     node.SetName("MedImgClassifier plot")
     node.SetSingletonTag("MedImgClassifier")
@@ -173,5 +181,7 @@ def _addPlotViewNode() -> Any:
     node.SetLayoutLabel(_("Probability"))
     node.SetHideFromEditors(True)
     node.SetSaveWithScene(False)
+    node.SetDoPropagatePlotChartSelection(False)
+    node.SetAndObserveParentLayoutNodeID(owner.GetID())
     node.SetInteractionMode(slicer.vtkMRMLPlotViewNode.InteractionModeSelectPoints)
     return slicer.mrmlScene.AddNode(node)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .widgets import noSignals, showLine
+from .widgets import noSignals, showButton, showLine
 
 if TYPE_CHECKING:
     from ..presenter import Shown, View
 
 
 class ReviewForm:
-    """panel: MedImgClassifierWidget, whose `saveReview(verdict, corrected, comment)` keeps it in the scene."""
+    """panel: Panel, whose `saveReview(verdict, corrected, comment)` keeps it in the scene."""
 
     def __init__(self, ui: Any, panel: Any) -> None:
         self._ui, self._panel = ui, panel
@@ -22,7 +22,7 @@ class ReviewForm:
         ui.saveReviewButton.connect("clicked(bool)", self._onSave)
 
     def show(self, view: View, shown: Shown | None) -> None:
-        self._ui.reviewCollapsibleButton.enabled = view.review.enabled
+        showButton(self._ui.reviewCollapsibleButton, view.review)
         showLine(self._ui.reviewNoteLabel, view.review_note)
         state = (shown.review, shown.evidence_labels) if shown and shown.classification else None
         if state != self._filled:  # what a reviewer is writing is not overwritten

@@ -8,7 +8,8 @@ from typing import Any
 import qt
 import slicer
 
-KEYS = {"Ctrl+Shift+Left": -1, "Ctrl+Shift+Right": 1}
+KEYS = {"Ctrl+Alt+PgUp": -1, "Ctrl+Alt+PgDown": 1}
+"""Those with the arrows belong to the module Sequences."""
 
 
 class Shortcuts:

@@ -6,10 +6,10 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import nodes
-from .geometry import worldGeometry
+from .geometry import ijkToRas, worldGeometry
 
 if TYPE_CHECKING:
     from ..engine.result import Classification
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 TOLERANCE_MM = 0.01
 """How far a corner of a slice may move before the result lies elsewhere. Saving and loading a scene moves it by
 1e-6 mm at most."""
+
+
+class Place(NamedTuple):
+    """Where all slices of a node lay at one moment."""
+
+    geometry: Volume  # in the patient; no voxels
+    ijk_to_ras: Any  # [4, 4] of the node itself
+
+
+def placeOf(node: Any) -> Place:
+    """Where a volume node lies now. Raises Refusal as worldGeometry."""
+    return Place(worldGeometry(node), ijkToRas(node))
 
 
 @dataclass(frozen=True)
@@ -39,16 +51,23 @@ class BoundInput:
 
 
 def bind(
-    table: Any, inputs: Mapping[str, Any], classification: Classification, hashes: Mapping[str, str] | None = None
+    table: Any,
+    inputs: Mapping[str, Any],
+    classification: Classification,
+    hashes: Mapping[str, str] | None = None,
+    places: Mapping[str, Place] | None = None,
 ) -> None:
-    """Write on a results table what its result is true of: the inputs {channel: volume node} as they are now.
+    """Write on a results table what its result is true of: the inputs {channel: volume node}.
 
     hashes: {channel: content_sha256} where the nodes hold something else than what was classified (an even stack
     made of a tilted one); by default those of the classification. Without hashes the result stays unbound.
-    Raises Refusal INPUT_GEOMETRY, INPUT_VALUES where a node has no slices any more.
+    places: {channel: where the node lay when its voxels were taken}; by default where it lies now.
+    Raises Refusal INPUT_GEOMETRY, INPUT_VALUES where a node without a place has no slices any more.
     """
     if hashes is None:
         hashes = contentHashes(classification)
+    if places is None:
+        places = {channel: placeOf(node) for channel, node in inputs.items()}
     restriction = classification.provenance.get("restriction") or {}
     for n, node in enumerate(inputs.values()):
         table.SetNodeReferenceID(nodes.inputRole(n), node.GetID())
@@ -58,9 +77,9 @@ def bind(
         {
             "channel": channel,
             "content_sha256": hashes.get(channel, ""),
-            **_describe(node, restriction.get("first", 0), restriction.get("last")),
+            **_describe(places[channel], restriction.get("first", 0), restriction.get("last")),
         }
-        for channel, node in inputs.items()
+        for channel in inputs
     ]
     bound = {"manifest_sha256": classification.bundle.get("manifest_sha256", ""), "inputs": described}
     table.SetAttribute(nodes.BINDING, json.dumps(bound, ensure_ascii=False))
@@ -112,13 +131,11 @@ def samePlace(geometry: Volume, bound: Volume) -> bool:
     return bool(np.abs(places(geometry) - places(bound)).max() <= TOLERANCE_MM)
 
 
-def _describe(node: Any, first: int, last: int | None) -> dict[str, Any]:
+def _describe(place: Place, first: int, last: int | None) -> dict[str, Any]:
     """The place of the slices first..last of a node. Numbers are exact: they are part of what was hashed."""
     import numpy as np
 
-    from .geometry import ijkToRas
-
-    geometry = _cut(worldGeometry(node), first, last)
+    geometry = _cut(place.geometry, first, last)
     return {
         "first": first,
         "last": last,
@@ -127,7 +144,7 @@ def _describe(node: Any, first: int, last: int | None) -> dict[str, Any]:
         "row_direction_lps": geometry.row_direction_lps.tolist(),
         "column_direction_lps": geometry.column_direction_lps.tolist(),
         "slice_origins_lps": base64.b64encode(np.asarray(geometry.slice_origins_lps, "<f8").tobytes()).decode(),
-        "ijk_to_ras": ijkToRas(node).tolist(),
+        "ijk_to_ras": place.ijk_to_ras.tolist(),
     }
 
 

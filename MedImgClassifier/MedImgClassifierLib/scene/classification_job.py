@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import result_nodes
+from ..translation import _
+from . import binding, result_nodes
 from .restriction import restricted, widened
 from .voxel_copy import VoxelCopy
 
@@ -53,6 +54,7 @@ class ClassificationJob:
         self._scene = next(iter(volumes.values())).GetScene()
         self._ids = {channel: node.GetID() for channel, node in volumes.items()}
         self._copies = {channel: VoxelCopy(node) for channel, node in volumes.items()}
+        self._places: dict[str, binding.Place] = {}  # of the volumes when they were handed over
         self._run: Run | None = None
         self._go_on: Callable[[], None] = self._copy
         self._result: ResultNodes | None = None
@@ -116,7 +118,9 @@ class ClassificationJob:
         from ..engine.volume import Case
 
         volumes = {channel: copy.volume() for channel, copy in self._copies.items()}
+        self._places = {channel: binding.placeOf(node) for channel, node in self._nodes().items()}
         if self._restriction is not None:
+            _checkSameSlices(volumes)
             first, last = self._restriction["first"], self._restriction["last"]
             volumes = {channel: restricted(volume, first, last) for channel, volume in volumes.items()}
         if len(volumes) == 1:
@@ -140,7 +144,9 @@ class ClassificationJob:
         nodes = self._nodes()
         reference = next(iter(nodes.values()))
         assert self.classification is not None
-        self._result = result_nodes.addResult(self._scene, reference, self.classification, channels=nodes)
+        self._result = result_nodes.addResult(
+            self._scene, reference, self.classification, channels=nodes, places=self._places
+        )
         self.fraction, self.ended = 1.0, True
 
     def _fail(self, failure: BaseException) -> None:
@@ -153,3 +159,16 @@ class ClassificationJob:
         else:
             self._run.cancel()
             self._go_on = self._follow
+
+
+def _checkSameSlices(volumes: Mapping[str, Volume]) -> None:
+    """Raise Refusal INPUT_GEOMETRY where K does not name the same slice in every channel."""
+    from ..engine.errors import Refusal
+
+    count = len(next(iter(volumes.values())).voxels)
+    for channel, volume in volumes.items():
+        if len(volume.voxels) != count:
+            reason = _("it has {slices} slices, and the reference channel has {expected}")
+            raise Refusal(
+                "INPUT_GEOMETRY", path=channel, reason=reason.format(slices=len(volume.voxels), expected=count)
+            )

@@ -90,3 +90,4 @@ def bringIntoView(volumeNode: Any) -> None:
     if all(view.GetBackgroundVolumeID() != volumeNode.GetID() for view in views):
         for view in views:
             view.SetBackgroundVolumeID(volumeNode.GetID())
+            view.SetForegroundVolumeID(None)  # it belonged to what was shown there

@@ -16,23 +16,27 @@ _X, _Y = "Slice", "Height"
 
 
 def placeMarker(chart: Any, row: int | None) -> None:
-    """Move the line to a row of the chart's own table; None takes it out of sight.
+    """Move the line to a row of the chart's own table; None takes it out of sight, as does a chart without that row.
 
     There is one line in a scene, made when first needed and not saved with it: it shows where somebody looks, not
-    what was found. It is taken out of the chart that showed it before.
+    what was found. It is taken out of the chart that showed it before. Whatever of chart and line the reader deleted
+    does no harm.
     """
     series = findMarker(chart.GetScene())
-    if row is None:
+    x = None if row is None else _positionOfRow(chart, row)
+    if x is None:
         if series is not None:
             series.SetOpacity(0.0)
         return
-    x = _positionOfRow(chart, row)
+    if series is not None and not _isWhole(series):
+        removeMarker(chart.GetScene())
+        series = None
     if series is None:
         series = _addMarker(chart.GetScene(), x)
     if not _shows(chart, series):
         _takeOut(series)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    column = series.GetTableNode().GetTable().GetColumn(0)
+    column = series.GetTableNode().GetTable().GetColumnByName(_X)
     if column.GetValue(0) != x:
         column.SetValue(0, x)
         column.SetValue(1, x)
@@ -58,13 +62,28 @@ def findMarker(scene: Any) -> Any:
     return next((node for node in series if node.GetAttribute(nodes.ROLE) == MARKER_KIND), None)
 
 
-def _positionOfRow(chart: Any, row: int) -> float:
-    """Where a row stands on the axis of the chart's first series of probabilities."""
-    count = chart.GetNumberOfPlotSeriesNodes()
-    shown = (chart.GetNthPlotSeriesNode(n) for n in range(count))
-    first = next(node for node in shown if node is not None and node.GetAttribute(nodes.ROLE) != MARKER_KIND)
-    column = first.GetTableNode().GetTable().GetColumnByName(first.GetXColumnName())
-    return float(column.GetValue(row))
+def _positionOfRow(chart: Any, row: int) -> float | None:
+    """Where a row stands on the axis of the chart's first series of probabilities; None where it shows none."""
+    for n in range(chart.GetNumberOfPlotSeriesNodes()):
+        node = chart.GetNthPlotSeriesNode(n)
+        if node is None or node.GetAttribute(nodes.ROLE) == MARKER_KIND:
+            continue
+        column = _column(node.GetTableNode(), node.GetXColumnName())
+        if column is not None and 0 <= row < column.GetNumberOfTuples():
+            return float(column.GetTuple1(row))
+    return None
+
+
+def _isWhole(series: Any) -> bool:
+    """Whether the line still has what it is drawn from."""
+    columns = [_column(series.GetTableNode(), name) for name in (_X, _Y)]
+    return all(column is not None and column.GetNumberOfTuples() == 2 for column in columns)
+
+
+def _column(tableNode: Any, name: str) -> Any:
+    """A column of numbers of a table node (or None); None where there is no such."""
+    column = tableNode.GetTable().GetColumnByName(name) if tableNode is not None and name else None
+    return column if column is not None and column.IsA("vtkDataArray") else None
 
 
 def _addMarker(scene: Any, x: float) -> Any:

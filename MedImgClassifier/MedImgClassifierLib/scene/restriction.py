@@ -13,7 +13,7 @@ import slicer
 import vtk
 
 from ..translation import _
-from .geometry import arrayFromVtkMatrix, ijkToRas, rasFromLps, worldGeometry
+from .geometry import arrayFromVtkMatrix, ijkToRas, isAcquisitionTransform, rasFromLps, worldGeometry
 from .slice_link import slabs
 
 if TYPE_CHECKING:
@@ -55,16 +55,17 @@ def slicesInSegment(volumeNode: Any, segmentationNode: Any, segmentID: str) -> t
     if segment is None:
         raise _refusal("", _("it was deleted"))
     name = segment.GetName()
-    begins, stops = _rowEdges(*_labelmapOf(segmentation, segmentID))
-    if not len(begins):
+    labelmap, value = _labelmapOf(segmentation, segmentID)
+    boxes = _boxesOfPlanes(labelmap, value)
+    if not len(boxes):
         raise _refusal(name, _("it is empty"))
     parent = segmentationNode.GetParentTransformNode()
     if parent is volumeNode.GetParentTransformNode():
         slices = _ownGeometry(volumeNode)  # their common transform, whatever it is, moves neither against the other
+        parent = None
     else:
         slices = worldGeometry(volumeNode)
-        begins, stops = _carried(begins, parent), _carried(stops, parent)
-    lowest, highest = _reachAlongNormal(slices, begins * [-1, -1, 1], stops * [-1, -1, 1])
+    lowest, highest = _reachOfSegment(slices, labelmap, value, boxes, parent)
     starts, ends = slabs(slices.positions_mm, slices.slice_thickness_mm)
     meets = (starts < highest - _TOUCHING_MM) & (ends > lowest + _TOUCHING_MM)
     return _range(meets, name)
@@ -198,33 +199,104 @@ def _labelmapOf(segmentation: Any, segmentID: str) -> tuple[Any, int]:
     return segment.GetRepresentation(kind), segment.GetLabelValue()
 
 
-def _rowEdges(labelmap: Any, value: int) -> tuple[Floats, Floats]:
-    """([P, 3] begins, [P, 3] ends) of the four long edges of every row of voxels, from its first to its last one.
+def _boxesOfPlanes(labelmap: Any, value: int) -> Any:
+    """[P, 5] (z, first y, last y, first x, last x) around the segment, of each plane of voxels that holds some of it."""
+    import numpy as np
 
-    RAS mm before the parent transform; P is 0 where no voxel is set. Slice by slice, so that memory stays small.
-    """
+    boxes = [np.empty((0, 5), int)]
+    for z, plane in enumerate(_planesOf(labelmap)):
+        mask = plane == value
+        y = np.flatnonzero(mask.any(axis=1))
+        if len(y):
+            x = np.flatnonzero(mask.any(axis=0))
+            boxes.append(np.array([[z, y[0], y[-1], x[0], x[-1]]]))
+    return np.concatenate(boxes)
+
+
+def _planesOf(labelmap: Any) -> Any:
+    """[Z, Y, X] the voxels of a labelmap where they lie in memory; without any plane where there is none."""
     import numpy as np
     from vtk.util.numpy_support import vtk_to_numpy
 
     scalars = labelmap.GetPointData().GetScalars() if labelmap is not None else None
     if scalars is None:
-        return np.empty((0, 3)), np.empty((0, 3))
-    x0, _x1, y0, _y1, z0, _z1 = labelmap.GetExtent()
-    rows = [np.empty((0, 4), int)]  # first x, last x, y, z
-    for z, plane in enumerate(vtk_to_numpy(scalars).reshape(labelmap.GetDimensions()[::-1])):
-        mask = plane == value
+        return np.empty((0, 0, 0), np.uint8)
+    return vtk_to_numpy(scalars).reshape(labelmap.GetDimensions()[::-1])
+
+
+def _reachOfSegment(slices: Volume, labelmap: Any, value: int, boxes: Any, parent: Any) -> tuple[float, float]:
+    """(from, to) mm along the normal of what lies over the images of the slices, of a segment under a transform node.
+
+    (inf, -inf) where nothing does. Where no transform bends the planes, only those are looked through whose boxes
+    reach farther than what was found: few of them, so that a large segment does not hold the application up.
+    """
+    import numpy as np
+
+    placed = vtk.vtkMatrix4x4()
+    labelmap.GetImageToWorldMatrix(placed)  # its 'world' is that of the segmentation node before its transform
+    matrix = arrayFromVtkMatrix(placed)
+    planes = _planesOf(labelmap)
+    firstIjk = labelmap.GetExtent()[::2]
+
+    def lines(ofBoxes: Any) -> tuple[Floats, Floats]:
+        sides = (_inRas(points + firstIjk, matrix, parent) for points in _rowEdges(planes, value, ofBoxes))
+        begins, stops = (points * [-1, -1, 1] for points in sides)
+        return begins, stops
+
+    if isAcquisitionTransform(parent):
+        return _reachAlongNormal(slices, *lines(boxes))
+    corners = _inRas(_cornersOf(boxes).reshape(-1, 3) + firstIjk, matrix, parent) * [-1, -1, 1]
+    axes, low, high = _imageRectangle(slices)
+    inPlane = (corners @ axes.T).reshape(-1, 8, 2)
+    isOver = (inPlane.max(axis=1) > low).all(axis=1) & (inPlane.min(axis=1) < high).all(axis=1)
+    heights = (corners @ slices.normal_lps).reshape(-1, 8)
+    boxes, bottoms, tops = boxes[isOver], heights.min(axis=1)[isOver], heights.max(axis=1)[isOver]
+    lowest, highest = float("inf"), float("-inf")
+    found = {}
+    for order in (np.argsort(bottoms), np.argsort(-tops)):
+        for n in order:
+            if bottoms[n] >= lowest and tops[n] <= highest:
+                break
+            if n not in found:
+                found[n] = _reachAlongNormal(slices, *lines(boxes[n : n + 1]))
+                lowest, highest = min(lowest, found[n][0]), max(highest, found[n][1])
+    return lowest, highest
+
+
+def _cornersOf(boxes: Any) -> Floats:
+    """[P, 8, 3] (x, y, z) corners of the voxels in boxes [P, 5] of planes."""
+    import numpy as np
+
+    z, y0, y1, x0, x1 = boxes.T
+    corners = [(x, y, z + dz) for x in (x0 - 0.5, x1 + 0.5) for y in (y0 - 0.5, y1 + 0.5) for dz in (-0.5, 0.5)]
+    return np.array(corners).transpose(2, 0, 1)
+
+
+def _rowEdges(planes: Any, value: int, boxes: Any) -> tuple[Floats, Floats]:
+    """([R, 3] begins, [R, 3] ends) of the four long edges of every row of a segment's voxels in planes [Z, Y, X].
+
+    A row is from its first voxel to its last one. In (x, y, z) counted from the first voxel of the planes.
+    """
+    import numpy as np
+
+    rows = []  # first x, last x, y, z
+    for z, y0, y1, x0, x1 in boxes:
+        mask = planes[z, y0 : y1 + 1, x0 : x1 + 1] == value
         y = np.flatnonzero(mask.any(axis=1))
-        first, last = mask[y].argmax(axis=1), mask.shape[1] - 1 - mask[y, ::-1].argmax(axis=1)
-        rows.append(np.stack([first + x0, last + x0, y + y0, np.full_like(y, z + z0)], axis=1))
+        first, last = mask[y].argmax(axis=1), x1 - x0 - mask[y, ::-1].argmax(axis=1)
+        rows.append(np.stack([first + x0, last + x0, y + y0, np.full_like(y, z)], axis=1))
     firstX, lastX, y, z = np.concatenate(rows).T
-    toRas = vtk.vtkMatrix4x4()
-    labelmap.GetImageToWorldMatrix(toRas)  # its 'world' is that of the segmentation node before its transform
-    matrix = arrayFromVtkMatrix(toRas)
     edges: tuple[list[Floats], list[Floats]] = [], []
     for dy, dz in ((-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)):
         for side, x in zip(edges, (firstX - 0.5, lastX + 0.5), strict=True):
-            side.append(np.stack([x, y + dy, z + dz, np.ones(len(y))], axis=1) @ matrix[:3].T)
+            side.append(np.stack([x, y + dy, z + dz], axis=1))
     return np.concatenate(edges[0]), np.concatenate(edges[1])
+
+
+def _inRas(points: Floats, matrix: Floats, parent: Any) -> Floats:
+    """[P, 3] RAS of voxel indices, through the matrix of their image and a parent transform node (or None)."""
+    placed: Floats = points @ matrix[:3, :3].T + matrix[:3, 3]
+    return _carried(placed, parent) if parent is not None else placed
 
 
 def _carried(points: Floats, transformNode: Any) -> Floats:
@@ -249,11 +321,7 @@ def _reachAlongNormal(slices: Volume, begins: Floats, stops: Floats) -> tuple[fl
     """
     import numpy as np
 
-    axes = np.stack([slices.row_direction_lps, slices.column_direction_lps])
-    origins = slices.slice_origins_lps @ axes.T
-    half = np.array(slices.spacing_mm) / 2
-    low = origins.min(axis=0) - half
-    high = origins.max(axis=0) + half * (2 * np.array(slices.voxels.shape[2:0:-1]) - 1)
+    axes, low, high = _imageRectangle(slices)
     start, step = begins @ axes.T, (stops - begins) @ axes.T
     enter, leave = np.zeros(len(begins)), np.ones(len(begins))
     for axis in range(2):
@@ -269,3 +337,14 @@ def _reachAlongNormal(slices: Volume, begins: Floats, stops: Floats) -> tuple[fl
     line = np.stack([begins, stops - begins]) @ slices.normal_lps  # [2, P]
     positions = np.concatenate([line[0, seen] + t[seen] * line[1, seen] for t in (enter, leave)])
     return float(positions.min()), float(positions.max())
+
+
+def _imageRectangle(slices: Volume) -> tuple[Floats, Floats, Floats]:
+    """([2, 3] in-plane axes, [2] from, [2] to) mm along them: where the images of all slices lie."""
+    import numpy as np
+
+    axes = np.stack([slices.row_direction_lps, slices.column_direction_lps])
+    origins = slices.slice_origins_lps @ axes.T
+    half = np.array(slices.spacing_mm) / 2
+    high = origins.max(axis=0) + half * (2 * np.array(slices.voxels.shape[2:0:-1]) - 1)
+    return axes, origins.min(axis=0) - half, high

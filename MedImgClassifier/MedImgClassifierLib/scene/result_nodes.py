@@ -42,11 +42,13 @@ def addResult(
     classification: Classification,
     label: int | None = None,
     channels: Mapping[str, Any] | None = None,
+    places: Mapping[str, binding.Place] | None = None,
 ) -> ResultNodes:
     """Show everything that a scene shows of a classification.
 
     label: whose evidence is shown; None takes the most frequent one. channels: {channel: volume node} of a bundle of
     several inputs, volumeNode among them as the one on which the result lies; None where it is the only one.
+    places: {channel: where the volume lay when its voxels were taken}; None where it has not moved since.
     An earlier result of the same volume and bundle is renewed in its own nodes, so that views, plots and whatever
     else refers to them show the new one, with threshold and colours as the reader chose them. If anything fails, the
     scene is left as it was.
@@ -60,7 +62,8 @@ def addResult(
     with allOrNothing(scene, earlier.made() if earlier else ()):
         result = _fill(scene, earlier, volumeNode, classification, label, text)
         _signAndRefer(result, classification)
-        binding.bind(result.table, channels or {_onlyChannel(classification): volumeNode}, classification)
+        inputs = channels or {_onlyChannel(classification): volumeNode}
+        binding.bind(result.table, inputs, classification, places=places)
         hierarchy.placeBeside(volumeNode, _groupOf(scene, result, classification), _name(volumeNode, classification))
     if earlier is not None:
         _removeNodes(scene, [node for node in earlier.made() if node not in result.made()])

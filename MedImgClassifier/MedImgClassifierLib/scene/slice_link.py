@@ -55,12 +55,13 @@ def rowPlanes(classification: Classification, volumeNode: Any) -> RowPlanes | No
     except Refusal:
         return None
     rows = classification.slices.native_k
+    sides = slabs(slices.positions_mm, slices.slice_thickness_mm)
     if rows is None or volumeNode.GetAttribute(nodes.RESAMPLED) or max(rows, default=0) >= len(slices.voxels):
         centres, normal = classification.slices.centre_lps, classification.slices.normal_lps[0]
-        starts, ends = slabs(centres @ normal, slices.slice_thickness_mm)
+        starts, ends = slabs(centres @ normal, float(np.median(sides[1] - sides[0])))
     else:
         centres, normal = slices.slice_centres_lps[list(rows)], slices.normal_lps
-        starts, ends = (side[list(rows)] for side in slabs(slices.positions_mm, slices.slice_thickness_mm))
+        starts, ends = (side[list(rows)] for side in sides)
     return RowPlanes(np.asarray(centres), normal, starts, ends, _extentAlong(slices, normal), slices)
 
 
@@ -102,8 +103,8 @@ def slabs(positions: Floats, thickness: float | None) -> tuple[Floats, Floats]:
 def rowAtView(classification: Classification, volumeNode: Any, sliceNode: Any) -> RowInView | None:
     """The row that a slice view of the volume shows, at its centre, as (row, isExact, distance in mm).
 
-    None where the view shows another background, or a place outside the volume: its plane where the view is
-    parallel to the slices, its centre where it is not.
+    None where the view shows another background, or a place outside the volume or among slices that were not
+    classified: its plane where the view is parallel to the slices, its centre where it is not.
     """
     if not showsVolume(sliceNode, volumeNode):
         return None
@@ -119,12 +120,12 @@ def rowOnPlanes(planes: RowPlanes, sliceNode: Any) -> RowInView | None:
     position = float(centre @ planes.normal)
     parallel = isParallel(planes, sliceNode)
     inside = planes.extent[0] <= position <= planes.extent[1] if parallel else _isInside(planes.slices, centre)
-    if not inside:
+    inSlab = (planes.starts <= position) & (position <= planes.ends)
+    if not inside or not inSlab.any():
         return None
-    distances = np.abs(planes.centres @ planes.normal - position)
+    distances = np.where(inSlab, np.abs(planes.centres @ planes.normal - position), np.inf)
     row = int(distances.argmin())
-    exact = parallel and planes.starts[row] <= position <= planes.ends[row]
-    return RowInView(row, bool(exact), float(distances[row]))
+    return RowInView(row, parallel, float(distances[row]))
 
 
 def _isInside(slices: Volume, point: Floats) -> bool:

@@ -112,12 +112,12 @@
         <translation>结果</translation>
     </message>
     <message>
-        <source>Previous key slice (Ctrl+Shift+Left)</source>
-        <translation>上一个关键切片（Ctrl+Shift+Left）</translation>
+        <source>Previous key slice (Ctrl+Alt+PgUp)</source>
+        <translation>上一个关键切片（Ctrl+Alt+PgUp）</translation>
     </message>
     <message>
-        <source>Next key slice (Ctrl+Shift+Right)</source>
-        <translation>下一个关键切片（Ctrl+Shift+Right）</translation>
+        <source>Next key slice (Ctrl+Alt+PgDown)</source>
+        <translation>下一个关键切片（Ctrl+Alt+PgDown）</translation>
     </message>
     <message>
         <source>Probability of each class along the slices. Click a point to go to its slice.</source>

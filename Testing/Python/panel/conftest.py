@@ -124,6 +124,14 @@ def press(host: SimpleNamespace) -> None:
     settle(lambda: host.panel.panel.runner.work is None)
 
 
+def refreshed() -> None:
+    """Let the application handle what waits to be handled."""
+    import slicer
+
+    for _ in range(5):
+        slicer.app.processEvents()
+
+
 def settled(host: SimpleNamespace) -> None:
     """Wait until it is known whether the result is still true of its input."""
     import slicer
@@ -203,6 +211,7 @@ def host(module: ModuleType, bundles: dict[str, Path]) -> Iterator[SimpleNamespa
         panel=panel,
         press=lambda: press(found),
         wait=lambda condition: settle(condition, 60.0),
+        refreshed=refreshed,
         settled=lambda: settled(found),
         ui=panel.ui,
         window=window,

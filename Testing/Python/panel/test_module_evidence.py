@@ -11,6 +11,7 @@ import pytest
 @pytest.fixture
 def result(host: SimpleNamespace, volume: Any) -> SimpleNamespace:
     host.press()
+    host.settled()
     return host
 
 
@@ -159,3 +160,39 @@ def test_foreground_that_the_reader_chooses_stays_while_the_threshold_moves(resu
     result.composite.SetForegroundVolumeID(other.GetID())
     result.ui.thresholdSlider.value = 0.7
     assert result.composite.GetForegroundVolumeID() == other.GetID()
+
+
+# --- an overlay that nobody answers for is not left in the views
+
+
+def test_overlay_goes_with_a_table_that_was_deleted_elsewhere(result: SimpleNamespace) -> None:
+    result.scene.RemoveNode(result.panel.panel.table())
+    result.refreshed()
+    assert foreground(result) is None
+
+
+def test_overlay_of_a_result_that_is_not_chosen_is_hidden(result: SimpleNamespace) -> None:
+    table = result.panel.panel.table()
+    result.ui.resultSelector.setCurrentNode(None)
+    assert foreground(result) is None
+    result.ui.resultSelector.setCurrentNode(table)
+    assert foreground(result) is not None
+
+
+def test_overlay_of_a_result_without_record_is_hidden(result: SimpleNamespace) -> None:
+    result.scene.RemoveNode(result.panel.panel.table().GetNodeReference("MedImgClassifier.Provenance"))
+    result.panel.panel.refresh()
+    assert foreground(result) is None
+
+
+def test_views_of_another_volume_are_left_alone_by_a_run(host: SimpleNamespace, volume: Any) -> None:
+    other = host.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "other patient")
+    fused = host.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "fused with it")
+    host.composite.SetBackgroundVolumeID(other.GetID())
+    host.composite.SetForegroundVolumeID(fused.GetID())
+    host.press()
+    assert host.composite.GetBackgroundVolumeID() == other.GetID()
+    assert host.composite.GetForegroundVolumeID() == fused.GetID()
+    host.panel.panel.goToRow(1)  # asked for
+    assert host.composite.GetBackgroundVolumeID() == volume.GetID()
+    assert host.composite.GetForegroundVolumeID() != fused.GetID()

@@ -97,6 +97,21 @@ def test_replaced_model_is_out_of_date(result: SimpleNamespace, bundles: dict[st
     assert "the model was replaced or removed" in result.ui.freshnessLabel.text
 
 
+def test_model_replaced_on_disk_is_noticed_on_entering_and_by_the_next_run(
+    result: SimpleNamespace, bundles: dict[str, Path]
+) -> None:
+    manifest = bundles["body-region"] / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("made for tests", "another one"))
+    result.panel.exit()
+    result.panel.enter()
+    events()
+    assert "the model was replaced or removed" in result.ui.freshnessLabel.text
+    manifest.write_text(manifest.read_text().replace("another one", "yet another one"))
+    result.press()
+    result.settled()
+    assert not result.ui.freshnessLabel.visible
+
+
 def test_removed_model_is_out_of_date(
     result: SimpleNamespace, bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +195,17 @@ def test_only_the_result_of_a_replaced_model_is_marked(two: SimpleNamespace, bun
     assert not two.ui.freshnessLabel.visible
 
 
+def test_choosing_a_result_moves_no_view(two: SimpleNamespace) -> None:
+    other = two.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "other")
+    two.ui.resultTableView.selectRow(3)
+    two.composite.SetBackgroundVolumeID(other.GetID())
+    two.view.SetSliceOffset(2.0)
+    two.ui.resultSelector.setCurrentNode(two.earlier)
+    two.refreshed()
+    assert two.composite.GetBackgroundVolumeID() == other.GetID()
+    assert two.view.GetSliceOffset() == pytest.approx(2.0)
+
+
 def test_earlier_result_can_be_shown_again_as_it_was(two: SimpleNamespace) -> None:
     assert two.ui.evidenceClassSelector.currentText == "HeadCT"
     two.ui.resultSelector.setCurrentNode(two.earlier)
@@ -207,3 +233,13 @@ def test_removing_one_result_leaves_the_other(two: SimpleNamespace) -> None:
     assert two.scene.IsNodePresent(two.earlier)
     two.ui.resultSelector.setCurrentNode(two.earlier)
     assert two.ui.answerLabel.text.startswith("HeadCT in 5 of 5")
+
+
+def test_scene_with_a_result_and_without_settings_shows_it(host: SimpleNamespace, volume: Any) -> None:
+    """As one from the command line."""
+    table = host.logic.process(volume, host.logic.bundles()["body-region"]).table
+    host.panel.panel.settings.resultTable = None
+    host.panel.exit()
+    host.panel.enter()
+    assert host.panel.panel.table() is table
+    assert host.ui.answerLabel.text.startswith("HeadCT in 5 of 5")

@@ -207,6 +207,24 @@ def test_segment_is_chosen_among_those_of_a_segmentation(host: SimpleNamespace, 
     assert "INPUT_RESTRICTION" in host.ui.messageLabel.text and "empty" in host.ui.messageLabel.text
 
 
+def test_deleted_segment_is_not_replaced_by_another(host: SimpleNamespace, volume: Any) -> None:
+    import slicer
+
+    node = host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "S")
+    for name in ("lung", "liver"):
+        segment = slicer.vtkSegment()
+        segment.SetName(name)
+        node.GetSegmentation().AddSegment(segment, name)
+    host.ui.restrictionSelector.setCurrentNode(node)
+    host.ui.segmentSelector.setCurrentIndex(1)
+    node.GetSegmentation().RemoveSegment("liver")
+    host.ui.segmentSelector.setCurrentIndex(0)  # the panel has not looked again yet
+    host.panel.panel.settings.segment = "liver"
+    host.panel.panel.refresh()
+    assert not host.ui.classifyButton.enabled
+    assert "Choose a segment" in host.ui.classifyButton.toolTip
+
+
 def test_deleted_restriction_restricts_nothing(host: SimpleNamespace, volume: Any, roi: Any) -> None:
     host.ui.restrictionSelector.setCurrentNode(roi)
     host.scene.RemoveNode(roi)

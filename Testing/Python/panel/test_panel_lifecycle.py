@@ -199,7 +199,7 @@ def test_unloaded_panel_ends_the_inference_process(host: SimpleNamespace) -> Non
 
 def test_keys_work_while_the_module_is_shown_only(host: SimpleNamespace) -> None:
     keys = host.panel.panel.shortcuts._shortcuts
-    assert [shortcut.key.toString() for shortcut in keys] == ["Ctrl+Shift+Left", "Ctrl+Shift+Right"]
+    assert [shortcut.key.toString() for shortcut in keys] == ["Ctrl+Alt+PgUp", "Ctrl+Alt+PgDown"]
     assert all(shortcut.enabled for shortcut in keys)
     host.panel.exit()
     assert not any(shortcut.enabled for shortcut in keys)

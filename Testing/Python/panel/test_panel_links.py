@@ -159,3 +159,55 @@ def test_marker_is_not_saved_with_the_scene(result: SimpleNamespace) -> None:
     scroll(result, 10.0)
     assert not plot_marker.findMarker(result.scene).GetSaveWithScene()
     assert not result.ui.plotWidget.mrmlPlotViewNode().GetSaveWithScene()
+
+
+# --- what only the real widgets do, and the host as they do
+
+
+def test_plot_is_not_disabled_by_a_run(host: SimpleNamespace, volume: Any) -> None:
+    """A disabled one takes in nothing, and would go on to show the earlier result."""
+    host.press()
+    seen: list[bool] = []
+    host.client.before = lambda: seen.append(host.ui.plotWidget.enabled)
+    host.press()
+    assert seen == [True]
+
+
+def test_click_in_the_plot_ends(result: SimpleNamespace) -> None:
+    from host import gestures
+
+    told: list[int] = []
+    result.ui.plotWidget.plotView().connect("dataSelected(vtkStringArray*,vtkCollection*)", lambda *_: told.append(1))
+    series = result.panel.panel.table().GetNodeReference("MedImgClassifier.Series")
+    gestures.click_plot_point(result.ui.plotWidget.plotView(), series, 4)
+    result.refreshed()
+    assert offset(result) == pytest.approx(positions(result)[4])
+    before = len(told)
+    result.refreshed()
+    assert len(told) == before
+
+
+def test_plot_view_is_the_panel_s_own(result: SimpleNamespace) -> None:
+    node = result.ui.plotWidget.mrmlPlotViewNode()
+    assert node.GetParentLayoutNode() is not None  # or the layout makes a widget for it
+    assert not node.GetDoPropagatePlotChartSelection()  # or it shows the charts of others
+
+
+def test_deleted_series_leaves_text_and_panel_alive(result: SimpleNamespace) -> None:
+    table = result.panel.panel.table()
+    for n in reversed(range(table.GetNumberOfNodeReferences("MedImgClassifier.Series"))):
+        result.scene.RemoveNode(table.GetNthNodeReference("MedImgClassifier.Series", n))
+    scroll(result, 15.0)
+    assert result.ui.currentLabel.text.startswith("slice 3, S 15.0 mm")
+
+
+def test_order_of_a_sorted_table_is_right_after_another_run(host: SimpleNamespace, volume: Any) -> None:
+    import numpy as np
+    import qt
+    import slicer
+
+    host.press()
+    host.ui.resultTableView.sortByColumn(0, qt.Qt.DescendingOrder)
+    slicer.util.updateVolumeFromArray(volume, np.arange(12 * 16 * 20, dtype=np.int16).reshape(12, 16, 20))
+    host.press()
+    assert shown_rows(host) == [str(k) for k in reversed(range(12))]

@@ -151,6 +151,18 @@ def test_report_of_a_changed_volume_says_so_and_shows_no_pictures_of_it(
     assert "out of date" in text.lower()
 
 
+def test_table_and_record_of_a_changed_volume_say_so(
+    menu: Any, result: SimpleNamespace, volume: Any, folder: Path
+) -> None:
+    volume.SetOrigin(1.0, 0.0, 0.0)
+    result.settled()
+    menu.export(folder / "r.csv", menu.writeCsv)
+    menu.export(folder / "r.json", menu.writeJson)
+    rows = list(csv.DictReader((folder / "r.csv").open(encoding="utf-8")))
+    assert all(row["notice"].startswith("OUT OF DATE (geometry changed since)") for row in rows)
+    assert json.loads((folder / "r.json").read_text())["provenance"]["out_of_date"] == ["geometry"]
+
+
 def test_folder_that_cannot_be_written_to_is_said(menu: Any, result: SimpleNamespace, folder: Path) -> None:
     menu.export(folder / "missing" / "r.csv", menu.writeCsv)
     assert "USAGE_FILE_NOT_WRITTEN" in result.ui.messageLabel.text

@@ -150,6 +150,10 @@ def test_without_a_result_nothing_can_be_done_with_it() -> None:
     )
 
 
+def test_no_chosen_result_is_not_called_no_result() -> None:
+    assert view_of(results=2).answer.text == "No result is chosen."
+
+
 def test_answer_counts_slices_and_says_how_sure_and_that_it_is_uncalibrated() -> None:
     answer = view_of(Shown(classification())).answer
     assert answer.text == "HeadCT in 3 of 4 slices (uncalibrated), median 80 %"
@@ -224,7 +228,14 @@ def test_reasons_have_words_of_their_own() -> None:
 def test_checking_is_said_quietly() -> None:
     view = view_of(Shown(classification(), checking=True))
     assert view.freshness.tone == "faint" and "Checking" in view.freshness.text
-    assert view.answer.tone == "strong"
+
+
+def test_nothing_is_told_for_certain_or_given_away_before_it_is_known_to_be_true() -> None:
+    shown = Shown(classification(), checking=True, evidence_labels=("HeadCT",), evidence_label="HeadCT")
+    view = view_of(shown)
+    assert view.answer.tone == "faint"
+    assert not view.export.enabled and not view.segmentation.enabled
+    assert presenter.slice_text(shown, 2, True).startswith("checking: HeadCT 97 %")
 
 
 # --- slices
@@ -289,6 +300,11 @@ def test_class_for_which_nothing_speaks_is_said_and_gives_no_segment() -> None:
 
 def test_segment_can_be_made_of_evidence() -> None:
     assert view_of(Shown(classification(), evidence_labels=("HeadCT",), evidence_label="HeadCT")).segmentation.enabled
+
+
+def test_review_needs_the_volume() -> None:
+    button = view_of(Shown(classification(), has_volume=False)).review
+    assert not button.enabled and "volume is gone" in button.tip
 
 
 def test_review_says_when_it_was_saved_and_whether_on_another_result() -> None:

@@ -12,14 +12,16 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
 import vtk
 
-from example_results import exampleClassification, exampleVolume
+from example_results import BUNDLE, exampleClassification, exampleVolume
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.scene import classification_job
 from MedImgClassifierLib.scene.classification_job import ClassificationJob
+from MedImgClassifierLib.scene.freshness import FreshnessWatcher
+from MedImgClassifierLib.scene.restriction import record, restricted
 from MedImgClassifierLib.scene.session import createScene
 from MedImgClassifierLib.scene.volumes import addVolume, voxelsOf
 from MedImgClassifierLib.scene.voxel_copy import VoxelCopy
-from scene_checks import nodeIds
+from scene_checks import addLinearTransform, nodeIds
 
 
 class Answering:
@@ -200,6 +202,49 @@ class Running(Jobs):
         with self.assertRaises(AssertionError):
             job.result()
         self.assertEqual(nodeIds(self.scene), self.before)
+
+    def freshness(self, job):
+        watcher = FreshnessWatcher(job.result().table, BUNDLE["manifest_sha256"])
+        self.addCleanup(watcher.close)
+        while not watcher.step():
+            pass
+        return watcher.freshness.reasons
+
+    def test_volume_moved_while_it_was_classified_is_told_as_moved_until_it_is_moved_back(self):
+        transform = addLinearTransform(self.scene, np.diag([1, 1, 2, 1]))
+        for reason, move, back in (
+            ("geometry", lambda: self.node.SetOrigin(1, 2, 3), lambda: self.node.SetIJKToRASMatrix(place)),
+            (
+                "transform",
+                lambda: self.node.SetAndObserveTransformNodeID(transform.GetID()),
+                lambda: self.node.SetAndObserveTransformNodeID(None),
+            ),
+        ):
+            place = vtk.vtkMatrix4x4()
+            self.node.GetIJKToRASMatrix(place)
+            for restriction in (None, record("roi", "box", 2, 9)):
+                job = self.job(Answering(), restriction=restriction)
+                while job.stage == "copy":
+                    job.step()
+                move()
+                self.run_to_end(job)
+                self.assertEqual(self.freshness(job), (reason,))
+                back()
+                self.assertEqual(self.freshness(job), ())
+
+
+class Channels(Jobs):
+    def test_channels_of_other_slice_counts_cannot_be_restricted_together(self):
+        short = addVolume(self.scene, restricted(exampleVolume("axial"), 0, 4), "short")
+        self.before = nodeIds(self.scene)
+        client = Answering()
+        for channels in ({"T1": self.node, "T2": short}, {"T2": short, "T1": self.node}):
+            job = ClassificationJob(client, channels, Path("bundle"), record("roi", "box", 3, 6))
+            self.run_to_end(job)
+            self.assertRefused(job, "INPUT_GEOMETRY")
+            with self.assertRaisesRegex(Refusal, f"'{list(channels)[1]}'"):
+                job.result()
+        self.assertEqual(client.asked, [])
 
 
 class Ending(Jobs):

@@ -87,6 +87,44 @@ class PlotMarker(unittest.TestCase):
         plot_marker.placeMarker(other, 1)
         self.assertEqual(self.line()[0][0], 1)
 
+    def test_a_chart_whose_series_or_table_the_reader_deleted_shows_no_line(self):
+        def deleteSeries(result):
+            for series in result.series:
+                self.scene.RemoveNode(series)
+                yield
+
+        def deleteTable(result):
+            self.scene.RemoveNode(result.table)
+            yield
+
+        for delete in (deleteSeries, deleteTable):
+            result = self.addResult("sagittal")
+            plot_marker.placeMarker(result.chart, 2)
+            self.assertEqual(plot_marker.findMarker(self.scene).GetOpacity(), 1.0)
+            for _deleted in delete(result):
+                plot_marker.placeMarker(result.chart, 3)
+            self.assertEqual(plot_marker.findMarker(self.scene).GetOpacity(), 0.0)
+            plot_marker.placeMarker(self.chart, 4)
+            self.assertEqual((self.line()[0][0], plot_marker.findMarker(self.scene).GetOpacity()), (4, 1.0))
+
+    def test_a_row_that_the_table_does_not_hold_shows_no_line(self):
+        plot_marker.placeMarker(self.chart, 9)
+        for row in (10, -1):
+            plot_marker.placeMarker(self.chart, row)
+            self.assertEqual(plot_marker.findMarker(self.scene).GetOpacity(), 0.0)
+
+    def test_a_line_whose_table_the_reader_deleted_or_emptied_is_drawn_anew(self):
+        for damage in (
+            lambda table: self.scene.RemoveNode(table),
+            lambda table: table.GetTable().RemoveColumn(0),
+            lambda table: table.GetTable().RemoveRow(1),
+        ):
+            plot_marker.placeMarker(self.chart, 3)
+            damage(plot_marker.findMarker(self.scene).GetTableNode())
+            plot_marker.placeMarker(self.chart, 4)
+            self.assertEqual(self.line(), ((4, 0), (4, 1)))
+            self.assertEqual(len(nodeIds(self.scene)), len(self.before) + 2)
+
     def test_it_is_not_saved_and_the_chart_forgets_it(self):
         series = self.seriesOf(self.chart)
         plot_marker.placeMarker(self.chart, 2)
