@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ..engine.errors import Refusal
+from ..worker.process import apart, end_tree
 from . import kit_file, libraries, pip_errors
 
 State = Literal[
@@ -215,12 +216,11 @@ class Installation:
         """In a process of its own, as the worker will: what loads here would stay in Slicer, and pip may be wrong."""
         words = ["--torch"] if self._choice == "gpu" else [str(path) for path in self._bundles()]
         command = [*self._command, str(CHECK), str(self._answer), *words]
-        no_window = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows
         self.state, self.line, self._check_began = "verifying", "", time.monotonic()
         try:
             with self._said.open("wb") as said:
                 self._check = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, creationflags=no_window
+                    command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, **apart()
                 )
         except OSError as failed:
             reason = failed.strerror or failed
@@ -271,7 +271,7 @@ class Installation:
         if self._reader:
             self._reader.join(2)  # it stops at the next piece
         if self._check and self._check.poll() is None:
-            self._check.kill()
+            end_tree(self._check)
             with suppress(subprocess.TimeoutExpired):
                 self._check.wait(2)
         if self._folder and not self._pip_runs:

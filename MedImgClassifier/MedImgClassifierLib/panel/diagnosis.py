@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..engine.errors import Refusal
+from ..worker.process import apart, end_tree
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -27,7 +28,12 @@ class Diagnosis:
         module = [*command, "-m", f"{_PACKAGE.name}.doctor"]
         try:
             self._process = subprocess.Popen(
-                module, cwd=_PACKAGE.parent, stdin=subprocess.DEVNULL, stdout=self._said, stderr=subprocess.STDOUT
+                module,
+                cwd=_PACKAGE.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=subprocess.STDOUT,
+                **apart(),
             )
         except OSError as failed:
             self._said.close()
@@ -40,7 +46,7 @@ class Diagnosis:
 
     def cancel(self) -> None:
         self._cancelled = True
-        self._process.kill()
+        end_tree(self._process)  # in Slicer it is a launcher, whose child makes the report
 
     def result(self) -> str:
         """The report. Raises Refusal CANCELLED, RESOURCE_WORKER_FAILED."""

@@ -63,10 +63,11 @@ class ExportMenu:
     def _result(self) -> Classification:
         """The classification, which says itself that it is out of date where it is."""
         shown = self._panel.shown()
+        classification: Classification = shown.classification
         if not shown.out_of_date:
-            return shown.classification
-        provenance = {**shown.classification.provenance, "out_of_date": list(shown.out_of_date)}
-        return replace(shown.classification, provenance=provenance)
+            return classification
+        provenance = {**classification.provenance, "out_of_date": list(shown.out_of_date)}
+        return replace(classification, provenance=provenance)
 
     def writeCsv(self, path: Path) -> None:
         from ..engine.report import write_csv

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import qt
-
 from ..scene.freshness import Freshness
 from ..scene.results_watch import ResultsWatch
 from ..scene.slice_watch import SliceLink
+from .running import soon
 
 if TYPE_CHECKING:
     from ..engine.result import Classification
@@ -39,8 +38,8 @@ class ResultFollower:
         self._followed: Any = None
         self._classification: Classification | None = None
         self._last = ""
-        self._changed, self._scrolled = _timer(onChanged), _timer(onScrolled)
-        self._checking = _timer(self._check, repeated=True)
+        self._changed, self._scrolled = soon(onChanged), soon(onScrolled)
+        self._checking = soon(self._check, repeated=True)
 
     def follow(self, table: Any, classification: Classification | None, volumeNode: Any) -> None:
         """Follow this result from now on; nothing begins anew where it is the one that is followed already."""
@@ -95,12 +94,3 @@ class ResultFollower:
             self.views[viewName] = (row, isExact)
             self._last = viewName
         self._scrolled.start()
-
-
-def _timer(do: Callable[[], None], repeated: bool = False) -> Any:
-    """Acts when the event that starts it is over."""
-    timer = qt.QTimer()
-    timer.setInterval(0)
-    timer.setSingleShot(not repeated)
-    timer.connect("timeout()", do)
-    return timer

@@ -21,7 +21,7 @@ from .inputs import Inputs
 from .models import ModelMenu
 from .results import Results
 from .review import ReviewForm
-from .running import Runner
+from .running import Runner, soon
 from .shortcuts import Shortcuts
 from .view_texts import ViewTexts
 from .widgets import showButton, showLine
@@ -56,6 +56,7 @@ class Panel:
         self.runner = Runner(self.showWork, self._onEnded)
         self.follower = ResultFollower(slicer.mrmlScene, self._manifestOf, self.refresh, self.onScrolled)
         self._installer: Installer | None = None
+        self._soon = soon(self.refresh)
         self.shortcuts = Shortcuts(parent, self.goToKeySlice)
         ui.classifyButton.connect("clicked(bool)", self.onClassifyButton)
         ui.removeResultButton.connect("clicked(bool)", self.onRemoveResultButton)
@@ -65,6 +66,7 @@ class Panel:
     def close(self) -> None:
         """Leave no observer, timer, text or process behind."""
         self.setSettings(None)
+        self._soon.stop()
         self.runner.stop()
         if self._installer:
             self._installer.close()
@@ -124,6 +126,10 @@ class Panel:
             with self._noRefresh():
                 self._show()
 
+    def refreshSoon(self) -> None:
+        """The same when what happens to the scene now is over."""
+        self._soon.start()
+
     @contextmanager
     def _noRefresh(self) -> Iterator[None]:
         """What is changed inside does not make the panel look again."""
@@ -173,10 +179,14 @@ class Panel:
         self._showRow(shown)
 
     def _showRow(self, shown: presenter.Shown | None) -> None:
-        views = self.follower.views.items() if shown else ()
+        if shown is None:
+            self.texts.clear()
+            self.results.showRow(None)
+            return
+        views = self.follower.views.items()
         self.texts.show({name: presenter.slice_text(shown, row, isExact) for name, (row, isExact) in views})
-        self.results.showRow(shown.row if shown else None)
-        chart = result_nodes.resultOf(self.table()).chart if shown else None
+        self.results.showRow(shown.row)
+        chart = result_nodes.resultOf(self.table()).chart
         if chart is not None:
             plot_marker.placeMarker(chart, shown.row)
 

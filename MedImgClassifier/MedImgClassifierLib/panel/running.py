@@ -11,6 +11,15 @@ POLL_MS = 50
 """Between two looks at what another process computes; what computes here goes on at once."""
 
 
+def soon(do: Callable[[], None], repeated: bool = False) -> Any:
+    """A timer that acts, once started, when the event that is being handled is over: once for any number of starts."""
+    timer = qt.QTimer()
+    timer.setInterval(0)
+    timer.setSingleShot(not repeated)
+    timer.connect("timeout()", do)
+    return timer
+
+
 class Runner:
     """Moves one piece of work at a time. onStep(): after each step; onEnd(work): once, when it has ended."""
 

@@ -7,6 +7,7 @@ image to it. K counts in the slices of the volume node; ranges are inclusive.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -251,16 +252,18 @@ def _reachOfSegment(slices: Volume, labelmap: Any, value: int, boxes: Any, paren
     isOver = (inPlane.max(axis=1) > low).all(axis=1) & (inPlane.min(axis=1) < high).all(axis=1)
     heights = (corners @ slices.normal_lps).reshape(-1, 8)
     boxes, bottoms, tops = boxes[isOver], heights.min(axis=1)[isOver], heights.max(axis=1)[isOver]
-    lowest, highest = float("inf"), float("-inf")
-    found = {}
-    for order in (np.argsort(bottoms), np.argsort(-tops)):
-        for n in order:
-            if bottoms[n] >= lowest and tops[n] <= highest:
-                break
-            if n not in found:
-                found[n] = _reachAlongNormal(slices, *lines(boxes[n : n + 1]))
-                lowest, highest = min(lowest, found[n][0]), max(highest, found[n][1])
-    return lowest, highest
+    reach = (float("inf"), float("-inf"))
+    lookedAt = set()
+    for order, mayWiden in (
+        (np.argsort(bottoms), lambda n: bottoms[n] < reach[0]),
+        (np.argsort(-tops), lambda n: tops[n] > reach[1]),
+    ):
+        for n in takewhile(mayWiden, order):
+            if n not in lookedAt:
+                lookedAt.add(n)
+                found = _reachAlongNormal(slices, *lines(boxes[n : n + 1]))
+                reach = (min(reach[0], found[0]), max(reach[1], found[1]))
+    return reach
 
 
 def _cornersOf(boxes: Any) -> Floats:

@@ -43,7 +43,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                **_apart(),
+                **apart(),
             )
         except OSError as failed:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -80,13 +80,7 @@ class WorkerProcess:
         if self._killed:
             return
         self._killed = True
-        if sys.platform == "win32":
-            if not self.ended:
-                words = ["taskkill", "/T", "/F", "/PID", str(self._process.pid)]
-                subprocess.run(words, capture_output=True, check=False, creationflags=subprocess.CREATE_NO_WINDOW)
-        else:
-            with suppress(ProcessLookupError, PermissionError):  # its session: also what a dead launcher has left
-                os.killpg(self._process.pid, signal.SIGKILL)
+        end_tree(self._process)
         with suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()  # whatever was missed above sees the end of its stdin
@@ -116,8 +110,22 @@ class WorkerProcess:
                 del self._tail[:-KEPT_OF_STDERR]
 
 
-def _apart() -> dict[str, Any]:
-    """A session of its own, so that a Ctrl-C in the face's terminal is not the worker's and its tree can be ended."""
+def apart() -> dict[str, Any]:
+    """What Popen is told so that a process gets a session of its own, and `end_tree` can end it.
+
+    A Ctrl-C in the face's terminal then is not its, and no console window opens for it.
+    """
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
+
+
+def end_tree(process: subprocess.Popen[bytes]) -> None:
+    """End a process that was started `apart` with everything it started: of a launcher, its child. Safe again."""
+    if sys.platform == "win32":
+        if process.poll() is None:
+            words = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
+            subprocess.run(words, capture_output=True, check=False, creationflags=subprocess.CREATE_NO_WINDOW)
+    else:
+        with suppress(ProcessLookupError, PermissionError):  # its session: also what a dead launcher has left
+            os.killpg(process.pid, signal.SIGKILL)

@@ -112,6 +112,14 @@
         <translation>结果</translation>
     </message>
     <message>
+        <source>The result that is shown: one for each volume and model.</source>
+        <translation>当前显示的结果：每个体数据与模型各有一个。</translation>
+    </message>
+    <message>
+        <source>No result</source>
+        <translation>无结果</translation>
+    </message>
+    <message>
         <source>Previous key slice (Ctrl+Alt+PgUp)</source>
         <translation>上一个关键切片（Ctrl+Alt+PgUp）</translation>
     </message>
@@ -263,12 +271,16 @@
         <translation>（未校准）</translation>
     </message>
     <message>
-        <source>nearest slice: {answer}</source>
-        <translation>最近的切片：{answer}</translation>
+        <source>nearest slice {answer}</source>
+        <translation>最近切片 {answer}</translation>
     </message>
     <message>
         <source>OUT OF DATE: {answer}</source>
         <translation>已过期：{answer}</translation>
+    </message>
+    <message>
+        <source>checking: {answer}</source>
+        <translation>核对中：{answer}</translation>
     </message>
     <message>
         <source>Canceling...</source>
@@ -423,6 +435,10 @@
         <translation>无法确认所分类的体数据，或其已被更改</translation>
     </message>
     <message>
+        <source>No result is chosen.</source>
+        <translation>未选择结果。</translation>
+    </message>
+    <message>
         <source>No result yet.</source>
         <translation>尚无结果。</translation>
     </message>
@@ -447,6 +463,10 @@
         <translation>仅对“{name}”所经过的切片 {first} 至 {last} 进行了分类。</translation>
     </message>
     <message>
+        <source>{slice}: {answer}</source>
+        <translation>{slice}：{answer}</translation>
+    </message>
+    <message>
         <source>key slice: {why}</source>
         <translation>关键切片：{why}</translation>
     </message>
@@ -463,12 +483,20 @@
         <translation>将高于阈值的证据生成分割区段。它标示模型所依据之处，而非病灶。</translation>
     </message>
     <message>
+        <source>The volume is gone: there is nothing to look at.</source>
+        <translation>体数据已不存在，无法查看。</translation>
+    </message>
+    <message>
         <source>Saved {time}</source>
         <translation>保存于 {time}</translation>
     </message>
     <message>
         <source>{saved}, on an earlier result</source>
         <translation>{saved}，针对较早的结果</translation>
+    </message>
+    <message>
+        <source>nearest slice: {answer}</source>
+        <translation type="vanished">最近的切片：{answer}</translation>
     </message>
     <message>
         <source>Copying the voxels</source>
@@ -526,6 +554,10 @@
     <message>
         <source>The segmentation has no segment to restrict to.</source>
         <translation>该分割没有可用于限定范围的区段。</translation>
+    </message>
+    <message>
+        <source>Choose a segment: the one that was chosen is gone.</source>
+        <translation>请选择一个分割区：原先选择的已不存在。</translation>
     </message>
     <message>
         <source>Intended use: {use}</source>
@@ -677,6 +709,13 @@ GPU：另需 PyTorch，2-3 GB，适用于 NVIDIA 显卡；由 Slicer 的 PyTorch
     <message>
         <source>any</source>
         <translation>任意</translation>
+    </message>
+</context>
+<context>
+    <name>scene.classification_job</name>
+    <message>
+        <source>it has {slices} slices, and the reference channel has {expected}</source>
+        <translation>其有 {slices} 个切片，而参考通道有 {expected} 个</translation>
     </message>
 </context>
 <context>

@@ -320,6 +320,34 @@ def test_cancelled_while_pip_runs_it_waits_for_nothing_and_is_cleaned_when_pip_e
     assert installation.state == "cancelled" and left_behind() == []
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="/proc tells whether a process runs")
+def test_cancelled_while_it_verifies_the_check_behind_a_launcher_is_ended(
+    place: Path, check: Any, tmp_path: Path
+) -> None:
+    file, launcher = tmp_path / "pid", tmp_path / "launcher.py"
+    launcher.write_text("import subprocess, sys\nsys.exit(subprocess.call([sys.executable, *sys.argv[1:]]))\n")
+    check(f"import os\nopen({str(file)!r}, 'w').write(f'{{os.getpid()}}.')\ntime.sleep(60)")
+
+    def runs(pid: str) -> bool:
+        stat = Path(f"/proc/{pid}/stat")
+        return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+    def until(happened: Callable[[], bool], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not happened():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    installation = steps.Installation(Doubles(), [sys.executable, str(launcher)])
+    installation.choose("light")
+    until(lambda: file.exists() and file.read_text().endswith("."), 20)
+    pid = file.read_text()[:-1]
+    assert installation._check and str(installation._check.pid) != pid and runs(pid)
+    installation.cancel()
+    until(lambda: not runs(pid), 2)
+    assert left_behind() == []
+
+
 def test_cancelled_while_it_verifies_the_check_is_ended(place: Path, check: Any) -> None:
     check("time.sleep(60)")
     installation = steps.Installation(Doubles(), [sys.executable])

@@ -106,6 +106,7 @@ def test_controls_wait_for_a_result(host: SimpleNamespace, volume: Any) -> None:
 
 def test_evidence_deleted_elsewhere_takes_its_controls_along(result: SimpleNamespace) -> None:
     result.scene.RemoveNode(foreground(result))
+    result.refreshed()
     assert not result.ui.evidenceCollapsibleButton.enabled
     result.ui.opacitySlider.value = 0.1
 

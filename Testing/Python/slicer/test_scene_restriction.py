@@ -6,6 +6,7 @@ import os
 import sys
 import unittest
 from dataclasses import replace
+from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -201,6 +202,45 @@ class Segment(RestrictionCase):
         grid[:3, 3] = volume.slice_centres_lps[4] * [-1, -1, 1]
         found = self.segmentation(np.ones((1, 1, 401)), grid, start=(-200, 0, 0))
         self.assertEqual(restriction.slicesInSegment(node, found, "lesion"), (3, 5))  # 25 mm to a side rise 2.5 mm
+
+    def test_planes_that_are_passed_over_would_change_nothing(self):
+        """Random blobs on turned grids, partly beside the volume: as found when every plane is looked through."""
+        node = self.volumeOf("oblique")
+        centre = volumeFromNode(node).slice_centres_lps[4] * [-1, -1, 1]
+        random = np.random.default_rng(5)
+        answers = set()
+        for trial in range(40):
+            turn, _r = np.linalg.qr(random.normal(size=(3, 3)))
+            grid = np.eye(4)
+            grid[:3, :3] = turn * random.uniform(0.5, 2, 3)
+            grid[:3, 3] = centre + random.normal(size=3) * 25
+            voxels = np.zeros((24, 16, 20))
+            for _blob in range(3):
+                z, y, x = (random.integers(0, n - 3) for n in voxels.shape)
+                voxels[z : z + 3, y : y + 2, x : x + 3] = random.random((3, 2, 3)) < 0.5
+            found = self.segmentation(voxels, grid, start=(-10, -8, -12))
+            labelmap = found.GetSegmentation().GetSegment("lesion").GetRepresentation(LABELMAP)
+            boxes = restriction._boxesOfPlanes(labelmap, 1)
+            given = (volumeFromNode(node), labelmap, 1, boxes, None)
+            few = restriction._reachOfSegment(*given)
+            with mock.patch.object(restriction, "isAcquisitionTransform", lambda _parent: True):
+                every = restriction._reachOfSegment(*given)
+            np.testing.assert_allclose(few, every, atol=1e-9, err_msg=str(trial))
+            answers.add(np.isfinite(few[0]))
+        self.assertEqual(answers, {True, False})
+
+    def test_few_planes_of_a_large_segment_are_looked_through(self):
+        node = self.volumeOf("axial")
+        looked = []
+        rowEdges = restriction._rowEdges
+        for turn in (np.eye(3), np.diag([1, -1, -1]), np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])):
+            grid = np.eye(4)
+            grid[:3, :3] = turn
+            grid[:3, 3] = volumeFromNode(node).slice_centres_lps[4] * [-1, -1, 1]
+            found = self.segmentation(np.ones((60, 60, 60)), grid, start=(-30, -30, -30))
+            with mock.patch.object(restriction, "_rowEdges", lambda *given: looked.append(1) or rowEdges(*given)):
+                self.assertEqual(restriction.slicesInSegment(node, found, "lesion"), (0, 9))
+        self.assertLessEqual(len(looked), 3 * 2)
 
     def test_a_segment_of_a_shared_labelmap_is_told_from_its_neighbour(self):
         node = self.volumeOf("axial")
