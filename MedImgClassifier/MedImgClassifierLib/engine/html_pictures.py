@@ -11,7 +11,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from .appearance import EVIDENCE_THRESHOLD, LABEL_COLORS
+from .appearance import EVIDENCE_ANCHORS, EVIDENCE_THRESHOLD, LABEL_COLORS
 from .report import plain
 from .result import Classification
 from .slice_view import SliceView, patient_letter
@@ -19,22 +19,6 @@ from .slice_view import SliceView, patient_letter
 LONGEST_SIDE = 320  # pixels of a picture
 LETTER_PIXELS = 17
 OTHER_COLOR = "#8b949e"  # of all labels beyond the palette
-
-# Inferno without its darkest part, which would look like shadow on the image, at eight even steps of evidence:
-# the colours of overlay.png and of the scene.
-_EVIDENCE_COLORS = np.array(
-    [
-        (0.547, 0.137, 0.414),
-        (0.658, 0.179, 0.373),
-        (0.770, 0.236, 0.307),
-        (0.861, 0.312, 0.231),
-        (0.933, 0.418, 0.140),
-        (0.976, 0.544, 0.044),
-        (0.988, 0.675, 0.065),
-        (0.970, 0.821, 0.239),
-        (0.948, 0.949, 0.491),
-    ]
-)
 
 
 def safe(text: object) -> str:
@@ -151,8 +135,8 @@ def _with_evidence(grey: NDArray[np.float32], evidence: NDArray[np.float32]) -> 
 
 
 def _evidence_rgb(evidence: NDArray[np.float32]) -> NDArray[np.float64]:
-    steps = np.linspace(0, 1, len(_EVIDENCE_COLORS))
-    return np.stack([np.interp(evidence, steps, channel) for channel in _EVIDENCE_COLORS.T], axis=-1)
+    steps = np.linspace(0, 1, len(EVIDENCE_ANCHORS))
+    return np.stack([np.interp(evidence, steps, channel) for channel in zip(*EVIDENCE_ANCHORS, strict=True)], axis=-1)
 
 
 def _draw_sides(picture: object, to_lps: NDArray[np.float64]) -> None:

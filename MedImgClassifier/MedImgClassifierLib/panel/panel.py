@@ -374,6 +374,8 @@ class Panel:
         if not isinstance(answer, result_nodes.ResultNodes):
             self.reloadModels(answer.name)
             return
+        if self.settings is None or answer.table.GetScene() is None:  # the scene was closed in between
+            return
         self.logic.remember(answer, work)
         self.evidence.drawAnew()
         with slicer.util.NodeModify(self.settings.parameterNode):

@@ -27,8 +27,8 @@ class Runner:
         self.work: Any = None
         self._advance: Callable[[], bool] = lambda: True
         self._onStep, self._onEnd = onStep, onEnd
-        self._timer = qt.QTimer()
-        self._timer.connect("timeout()", self._tick)
+        self._timer = soon(self._tick, repeated=True)
+        self._end = soon(self._ended)
 
     def start(self, work: Any, advance: Callable[[], bool]) -> None:
         """work: has stage, fraction, seconds_left and cancel(), and `busy` where it computes in this process.
@@ -41,6 +41,7 @@ class Runner:
     def stop(self) -> None:
         """Forget the work where it is; for a module that goes away."""
         self._timer.stop()
+        self._end.stop()
         self.work = None
 
     def _tick(self) -> None:
@@ -48,8 +49,14 @@ class Runner:
         if work is None:
             self._timer.stop()
         elif self._advance():
-            self.stop()
-            self._onEnd(work)
+            self._timer.stop()
+            self._end.start()  # in a turn of its own: making the nodes has taken its time already
         else:
             self._timer.setInterval(0 if getattr(work, "busy", False) else POLL_MS)
             self._onStep()
+
+    def _ended(self) -> None:
+        work = self.work
+        self.stop()
+        if work is not None:
+            self._onEnd(work)

@@ -73,9 +73,10 @@ def assign(channels: Sequence[Mapping[str, Any]], scene: Any) -> dict[str, Propo
 
 
 def _isImage(node: Any) -> bool:
+    """Whether a node can be chosen in the panel, whose selector leaves out labels, colour and tensors."""
     image = node.GetImageData()
-    isLabels = node.IsA("vtkMRMLLabelMapVolumeNode")
-    return image is not None and image.GetNumberOfScalarComponents() in (1, 3) and not (isLabels or isEvidence(node))
+    isScalar = node.GetClassName() == "vtkMRMLScalarVolumeNode"
+    return isScalar and image is not None and image.GetNumberOfScalarComponents() == 1 and not isEvidence(node)
 
 
 def _match(
@@ -102,8 +103,6 @@ def _match(
 
 def _unitsFit(channel: Mapping[str, Any], node: Any) -> bool:
     """Whether voxels are of units that a channel takes; unknown ('arbitrary') ones may be any but colour."""
-    if node.GetImageData().GetNumberOfScalarComponents() == 3:
-        return "RGB" in channel["units"]
     units = _unitsOf(node)
     return units in channel["units"] or (units == "arbitrary" and set(channel["units"]) != {"RGB"})
 

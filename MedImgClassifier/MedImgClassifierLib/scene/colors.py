@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..engine.appearance import EVIDENCE_ANCHORS
 from ..translation import _
 
 EVIDENCE_COLORS = "MedImgClassifier evidence"
@@ -14,17 +15,7 @@ DEFAULT_COLOR_MAP = "inferno"
 # All start without the darkest part of their model, which would look like shadow on the image, and grow lighter all
 # the way, so that more evidence is more light for every reader. Even steps of evidence.
 _ANCHORS = {
-    "inferno": (  # the same as in the overlay picture of the report
-        (0.547, 0.137, 0.414),
-        (0.658, 0.179, 0.373),
-        (0.770, 0.236, 0.307),
-        (0.861, 0.312, 0.231),
-        (0.933, 0.418, 0.140),
-        (0.976, 0.544, 0.044),
-        (0.988, 0.675, 0.065),
-        (0.970, 0.821, 0.239),
-        (0.948, 0.949, 0.491),
-    ),
+    "inferno": EVIDENCE_ANCHORS,
     "viridis": (
         (0.254, 0.265, 0.530),
         (0.191, 0.407, 0.556),
@@ -81,12 +72,6 @@ def findEvidenceColorNodes(scene: Any) -> list[Any]:
     """All colour table nodes of evidence that are in the scene."""
     found = (findEvidenceColorNode(scene, colorMap) for colorMap in COLOR_MAPS)
     return [node for node in found if node is not None]
-
-
-def colorMapOf(colorNode: Any) -> str:
-    """Key of the colour map that a colour node (or None) shows; '' for a node that is not ours."""
-    name = colorNode.GetName() if colorNode is not None else None
-    return next((colorMap for colorMap in COLOR_MAPS if _nodeName(colorMap) == name), "")
 
 
 def _nodeName(colorMap: str) -> str:

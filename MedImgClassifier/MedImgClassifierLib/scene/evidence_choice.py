@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..translation import _
 from . import nodes, result_nodes
-from .overlay import changeClass, hideOverlay, isEvidence, showOverlay
+from .overlay import changeClass, hideOverlay
 
 if TYPE_CHECKING:
     from ..engine.result import Classification
@@ -64,24 +64,11 @@ def chooseEvidence(table: Any, classification: Classification, label: str) -> An
     return result.evidence
 
 
-def showEvidence(table: Any, classification: Classification, label: str, opacity: float, threshold: float) -> None:
-    """Lay the evidence for a class over the volume of a result. opacity, threshold: 0..1."""
-    evidence = chooseEvidence(table, classification, label)
-    showOverlay(table.GetScene(), result_nodes.resultOf(table).volume, evidence, opacity, threshold)
-
-
 def hideEvidence(table: Any) -> None:
     """Give the slice views that show a result's evidence their earlier foreground back."""
     evidence = result_nodes.resultOf(table).evidence
     if evidence is not None:
         hideOverlay(table.GetScene(), evidence)
-
-
-def firstImage(scene: Any) -> Any:
-    """The first volume of the scene that can be classified: no labels, no evidence. None where there is none."""
-    volumes = nodes.nodesOfClass(scene, "vtkMRMLScalarVolumeNode")
-    images = (v for v in volumes if v.GetClassName() == "vtkMRMLScalarVolumeNode" and not isEvidence(v))
-    return next(images, None)
 
 
 def bringIntoView(volumeNode: Any) -> None:

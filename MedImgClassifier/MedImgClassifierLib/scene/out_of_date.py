@@ -26,11 +26,6 @@ def markOutOfDate(table: Any, reasons: Sequence[str]) -> None:
         _mark(evidence, reasons, words, evidence.GetName, evidence.SetName)
 
 
-def isMarkedOutOfDate(table: Any) -> bool:
-    """Whether the scene says so of a result."""
-    return table.GetAttribute(nodes.OUT_OF_DATE) is not None
-
-
 def _mark(node: Any, reasons: Sequence[str], words: str, getText: Any, setText: Any) -> None:
     text, old = getText() or "", node.GetAttribute(nodes.OUT_OF_DATE_TEXT) or ""
     # The words as they were put there: another language may be set by now, and the text may be a new one.

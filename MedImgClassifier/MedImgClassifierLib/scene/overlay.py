@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.appearance import EVIDENCE_THRESHOLD
 from . import nodes
-from .colors import DEFAULT_COLOR_MAP, colorMapOf, evidenceColorNode
+from .colors import evidenceColorNode
 from .evidence_cells import evidenceCells
 from .geometry import vtkMatrixFromArray
 from .legend import hideLegend, retitleLegend
@@ -100,12 +100,6 @@ def setColorMap(evidenceNode: Any, colorMap: str) -> None:
     """Colour evidence by one of `colors.COLOR_MAPS`. Raises ValueError for another."""
     colors = evidenceColorNode(evidenceNode.GetScene(), colorMap)
     evidenceNode.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
-
-
-def colorMapShown(evidenceNode: Any) -> str:
-    """The colour map of evidence; '' where the reader gave it a colour table that is not ours."""
-    display = evidenceNode.GetDisplayNode()
-    return colorMapOf(display.GetColorNode()) if display is not None else DEFAULT_COLOR_MAP
 
 
 def showOverlay(

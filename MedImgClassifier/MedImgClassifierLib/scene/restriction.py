@@ -7,7 +7,6 @@ image to it. K counts in the slices of the volume node; ranges are inclusive.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -201,7 +200,7 @@ def _labelmapOf(segmentation: Any, segmentID: str) -> tuple[Any, int]:
 
 
 def _boxesOfPlanes(labelmap: Any, value: int) -> Any:
-    """[P, 5] (z, first y, last y, first x, last x) around the segment, of each plane of voxels that holds some of it."""
+    """[P, 5] (z, first y, last y, first x, last x) around a segment, of each plane of voxels that holds some of it."""
     import numpy as np
 
     boxes = [np.empty((0, 5), int)]
@@ -252,18 +251,20 @@ def _reachOfSegment(slices: Volume, labelmap: Any, value: int, boxes: Any, paren
     isOver = (inPlane.max(axis=1) > low).all(axis=1) & (inPlane.min(axis=1) < high).all(axis=1)
     heights = (corners @ slices.normal_lps).reshape(-1, 8)
     boxes, bottoms, tops = boxes[isOver], heights.min(axis=1)[isOver], heights.max(axis=1)[isOver]
-    reach = (float("inf"), float("-inf"))
-    lookedAt = set()
-    for order, mayWiden in (
-        (np.argsort(bottoms), lambda n: bottoms[n] < reach[0]),
-        (np.argsort(-tops), lambda n: tops[n] > reach[1]),
-    ):
-        for n in takewhile(mayWiden, order):
-            if n not in lookedAt:
-                lookedAt.add(n)
-                found = _reachAlongNormal(slices, *lines(boxes[n : n + 1]))
-                reach = (min(reach[0], found[0]), max(reach[1], found[1]))
-    return reach
+    lowest, highest = float("inf"), float("-inf")
+    while len(boxes):
+        n = int(bottoms.argmin())
+        if bottoms[n] >= lowest:
+            n = int(tops.argmax())
+            if tops[n] <= highest:
+                break
+        begins, stops = lines(boxes[n : n + 1])
+        ends = begins @ slices.normal_lps, stops @ slices.normal_lps
+        wider = (np.minimum(*ends) < lowest) | (np.maximum(*ends) > highest)
+        found = _reachAlongNormal(slices, begins[wider], stops[wider])
+        lowest, highest = min(lowest, found[0]), max(highest, found[1])
+        bottoms[n], tops[n] = float("inf"), float("-inf")
+    return lowest, highest
 
 
 def _cornersOf(boxes: Any) -> Floats:

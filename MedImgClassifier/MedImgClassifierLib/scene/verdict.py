@@ -96,13 +96,6 @@ def writeVerdict(
     return written
 
 
-def clearVerdict(scene: Any, volumeNode: Any, bundle: str) -> None:
-    """Remove the verdict on a volume's result by a bundle ('id version'); nothing happens where there is none."""
-    node = _find(scene, volumeNode, bundle)
-    if node is not None:
-        result_nodes.removeNode(node)
-
-
 def _find(scene: Any, volumeNode: Any, bundle: str) -> Any:
     return nodes.findNode(scene, "vtkMRMLTextNode", nodes.VERDICT_KIND, volumeNode, bundle)
 
@@ -139,8 +132,18 @@ def _judged(result: result_nodes.ResultNodes, record: Mapping[str, Any]) -> dict
     }
 
 
+_hashes: dict[str, tuple[int, str]] = {}
+"""(MTime, SHA-256 of the text) by node id. VTK counts all modifications of a process: no two nodes share an MTime."""
+
+
 def _recordSha256(result: result_nodes.ResultNodes) -> str:
-    return hashlib.sha256(result.provenance.GetText().encode()).hexdigest()
+    """Of a result's record, hashed once for each modification: it may have megabytes, and a scrolling reader asks."""
+    nodeId, modified = result.provenance.GetID(), result.provenance.GetMTime()
+    known = _hashes.get(nodeId)
+    if known is None or known[0] != modified:
+        known = (modified, hashlib.sha256(result.provenance.GetText().encode()).hexdigest())
+        _hashes[nodeId] = known
+    return known[1]
 
 
 def _standing(

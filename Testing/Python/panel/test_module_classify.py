@@ -197,6 +197,19 @@ def test_closing_the_scene_while_running_ends_quietly(host: SimpleNamespace, vol
     assert not host.ui.messageLabel.visible
 
 
+def test_closing_the_scene_when_the_nodes_were_just_made_ends_quietly(host: SimpleNamespace, volume: Any) -> None:
+    end = host.panel.panel.runner._onEnd
+
+    def close(work: Any) -> None:
+        host.scene.Clear(False)
+        end(work)
+
+    host.panel.panel.runner._onEnd = close
+    host.press()
+    assert host.scene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 0
+    assert host.ui.answerLabel.text == "No result yet."
+
+
 def test_deleting_the_input_while_running_ends_quietly(host: SimpleNamespace, volume: Any) -> None:
     host.client.before = lambda: host.scene.RemoveNode(volume)
     host.press()

@@ -212,6 +212,8 @@ class Running(Jobs):
 
     def test_volume_moved_while_it_was_classified_is_told_as_moved_until_it_is_moved_back(self):
         transform = addLinearTransform(self.scene, np.diag([1, 1, 2, 1]))
+        place = vtk.vtkMatrix4x4()
+        self.node.GetIJKToRASMatrix(place)
         for reason, move, back in (
             ("geometry", lambda: self.node.SetOrigin(1, 2, 3), lambda: self.node.SetIJKToRASMatrix(place)),
             (
@@ -220,8 +222,6 @@ class Running(Jobs):
                 lambda: self.node.SetAndObserveTransformNodeID(None),
             ),
         ):
-            place = vtk.vtkMatrix4x4()
-            self.node.GetIJKToRASMatrix(place)
             for restriction in (None, record("roi", "box", 2, 9)):
                 job = self.job(Answering(), restriction=restriction)
                 while job.stage == "copy":

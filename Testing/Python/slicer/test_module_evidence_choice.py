@@ -14,6 +14,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from example_results import exampleClassification, exampleVolume
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.scene import evidence_choice, overlay, result_nodes
+from MedImgClassifierLib.scene.colors import findEvidenceColorNode
 from MedImgClassifierLib.scene.session import createScene
 from MedImgClassifierLib.scene.volumes import addVolume
 from scene_checks import addAcquired, composite
@@ -72,7 +73,7 @@ class EvidenceChoice(unittest.TestCase):
         overlay.setColorMap(evidence, "blue")
         overlay.setThreshold(evidence, 0.7)
         evidence_choice.chooseEvidence(self.table, self.classification, "nothing")
-        self.assertEqual(overlay.colorMapShown(evidence), "blue")
+        self.assertIs(evidence.GetDisplayNode().GetColorNode(), findEvidenceColorNode(self.scene, "blue"))
         self.assertAlmostEqual(evidence.GetDisplayNode().GetLowerThreshold(), 0.7 * 255)
 
     def test_volume_that_was_bent_meanwhile_leaves_the_evidence_as_it_was(self):
@@ -99,7 +100,7 @@ class EvidenceChoice(unittest.TestCase):
     def test_views_follow_the_choice_and_are_given_back(self):
         red = composite(self.scene, "Red")
         red.SetBackgroundVolumeID(self.volume.GetID())
-        evidence_choice.showEvidence(self.table, self.classification, "spot", 0.4, 0.2)
+        overlay.showOverlay(self.scene, self.volume, result_nodes.resultOf(self.table).evidence, 0.4, 0.2)
         evidence_choice.chooseEvidence(self.table, self.classification, "nothing")
         shown = result_nodes.resultOf(self.table).evidence
         self.assertEqual(red.GetForegroundVolumeID(), shown.GetID())
@@ -118,13 +119,6 @@ class EvidenceChoice(unittest.TestCase):
         views[0].SetBackgroundVolumeID(other.GetID())
         evidence_choice.bringIntoView(self.volume)
         self.assertEqual({view.GetBackgroundVolumeID() for view in views}, {self.volume.GetID()})
-
-    def test_first_image_is_neither_evidence_nor_labels(self):
-        scene = createScene()
-        scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
-        self.assertIsNone(evidence_choice.firstImage(scene))
-        self.scene.RemoveNode(self.volume)
-        self.assertIsNone(evidence_choice.firstImage(self.scene))
 
 
 if __name__ == "__main__":

@@ -123,12 +123,21 @@ class Channels(unittest.TestCase):
         shown.SetAttribute("MedImgClassifier.Modality", "CR")
         self.assertEqual(self.assigned(IMAGE), {"image": "first"})
 
-    def test_units_and_colour_decide(self):
-        self.add("photo", "", components=(3,), kind="vtkMRMLVectorVolumeNode")
+    def test_units_decide(self):
         self.add("ct", "", units="[hnsf'U]")
         self.assertEqual(self.assigned(channel("image", (), ("HU",))), {"image": "ct"})
-        self.assertEqual(self.assigned(channel("image", (), ("RGB",))), {"image": "photo"})
         self.assertEqual(self.assigned(channel("image", (), ("SUVbw",))), {"image": None})
+
+    def test_colour_which_the_selector_of_the_panel_cannot_show_is_not_proposed(self):
+        photo = self.add("photo", "", components=(3,), kind="vtkMRMLVectorVolumeNode")
+        grey = self.add("grey vector", "", components=(1,), kind="vtkMRMLVectorVolumeNode")
+        for shown in (photo, grey):
+            composite(self.scene, "Red").SetBackgroundVolumeID(shown.GetID())
+            for wanted in (IMAGE, channel("image", (), ("RGB",)), channel("image", (), ("RGB", "arbitrary"))):
+                self.assertEqual(self.assigned(wanted), {"image": None})
+        self.add("scalar", "")
+        self.assertEqual(self.assigned(IMAGE), {"image": "scalar"})
+        self.assertEqual(self.assigned(channel("image", (), ("RGB",))), {"image": None})
 
     def test_the_reason_is_said(self):
         node = self.add("T2")

@@ -23,7 +23,7 @@ from MedImgClassifierLib.scene import binding, freshness
 from MedImgClassifierLib.scene.freshness import Freshness, FreshnessWatcher
 from MedImgClassifierLib.scene.geometry import ijkToRas, vtkMatrixFromArray
 from MedImgClassifierLib.scene.nodes import nodesOfClass
-from MedImgClassifierLib.scene.out_of_date import isMarkedOutOfDate, markOutOfDate
+from MedImgClassifierLib.scene.out_of_date import markOutOfDate
 from MedImgClassifierLib.scene.result_nodes import addResult, removeResult
 from MedImgClassifierLib.scene.saving import readScene, writeResultScene, writeScene
 from MedImgClassifierLib.scene.session import createScene
@@ -396,13 +396,12 @@ class Mark(Watched):
         markOutOfDate(self.table, ("voxels", "bundle"))
         words = ("OUT OF DATE (voxels changed, model replaced or removed): ", "OUT OF DATE: ", "OUT OF DATE: ")
         self.assertEqual(self.texts(), tuple(mark + text for mark, text in zip(words, before, strict=True)))
-        self.assertEqual((self.attributes(), isMarkedOutOfDate(self.table)), ({"voxels, bundle"}, True))
+        self.assertEqual(self.attributes(), {"voxels, bundle"})
         markOutOfDate(self.table, ("transform",))
         words = ("OUT OF DATE (transform changed): ", *words[1:])
         self.assertEqual(self.texts(), tuple(mark + text for mark, text in zip(words, before, strict=True)))
         markOutOfDate(self.table, ())
         self.assertEqual((self.texts(), self.attributes()), (before, {None}))
-        self.assertFalse(isMarkedOutOfDate(self.table))
 
     def test_touches_nothing_where_it_stands_already(self):
         for reasons in (("voxels",), ()):
@@ -502,7 +501,7 @@ class SavedScene(unittest.TestCase):
         markOutOfDate(table, ("voxels",))
         writeScene(scene, self.path)
         _scene, table, watcher = self.watched()
-        self.assertTrue(isMarkedOutOfDate(table))
+        self.assertEqual(table.GetAttribute("MedImgClassifier.OutOfDate"), "voxels")
         self.assertEqual(settled(watcher), Freshness(("voxels",)))
         markOutOfDate(table, ())
         self.assertEqual(table.GetDescription(), "spot in 6 of 10 slices (uncalibrated)")

@@ -17,9 +17,9 @@ import vtk
 from example_results import BUNDLE, exampleClassification, exampleVolume
 from MedImgClassifierLib.engine.result import Finding
 from MedImgClassifierLib.scene.hierarchy import describeInput
-from MedImgClassifierLib.scene.result_nodes import addResult, removeResult
+from MedImgClassifierLib.scene.result_nodes import addResult, removeNode, removeResult
 from MedImgClassifierLib.scene.session import createScene
-from MedImgClassifierLib.scene.verdict import clearVerdict, writeVerdict
+from MedImgClassifierLib.scene.verdict import writeVerdict
 from MedImgClassifierLib.scene.volumes import addVolume
 from scene_checks import nodeIds
 
@@ -129,13 +129,13 @@ class InTheApplication(unittest.TestCase):
         self.assertTidy()
         self.assertEqual(nodeIds(self.scene), before)
 
-    def test_verdict_keeps_the_folder_until_it_is_cleared(self):
+    def test_verdict_keeps_the_folder_until_it_is_removed(self):
         table = self.add().table
         writeVerdict(self.scene, self.node, BY, "agree")
         removeResult(self.scene, table)
         self.assertTidy("head example")
         self.assertEqual(self.names(self.folder()), ["head example review"])
-        clearVerdict(self.scene, self.node, BY)
+        removeNode(self.scene.GetFirstNode("head example review", "vtkMRMLTextNode"))
         self.assertTidy()
 
     def test_result_comes_back_to_the_folder_of_its_verdict(self):

@@ -18,7 +18,7 @@ from MedImgClassifierLib.scene import verdict
 from MedImgClassifierLib.scene.nodes import nodesOfClass
 from MedImgClassifierLib.scene.result_nodes import addResult, removeResult
 from MedImgClassifierLib.scene.session import createScene
-from MedImgClassifierLib.scene.verdict import clearVerdict, readVerdict, writeVerdict
+from MedImgClassifierLib.scene.verdict import readVerdict, writeVerdict
 from MedImgClassifierLib.scene.volumes import addVolume
 from scene_checks import nodeIds
 
@@ -116,14 +116,19 @@ class Reviewed(unittest.TestCase):
             node.SetName("renamed")
         self.assertEqual(self.read().verdict, "agree")
 
-    def test_cleared_leaves_nothing(self):
-        before = nodeIds(self.scene)
-        clearVerdict(self.scene, self.node, BY)
+    def test_record_is_hashed_once_for_each_time_that_it_changes(self):
         self.write("agree")
-        self.reviews()[0].AddDefaultStorageNode()
-        clearVerdict(self.scene, self.node, BY)
-        self.assertIsNone(self.read())
-        self.assertEqual(nodeIds(self.scene), before)
+        record = self.result.provenance
+        text = record.GetText()
+        hashing = mock.Mock(wraps=verdict.hashlib.sha256)
+        with mock.patch.object(verdict, "hashlib", mock.Mock(sha256=hashing)):
+            for expected in ("current", "earlier", "current"):
+                record.SetText(text if expected == "current" else text + " ")
+                record.Modified()
+                hashing.reset_mock()
+                for _scroll in range(5):
+                    self.assertEqual(self.read().standing, expected)
+                self.assertEqual(hashing.call_count, 1)
 
     def test_text_that_is_no_verdict_is_none(self):
         self.write("agree")
