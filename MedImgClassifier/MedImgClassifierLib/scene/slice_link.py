@@ -55,13 +55,12 @@ def rowPlanes(classification: Classification, volumeNode: Any) -> RowPlanes | No
     except Refusal:
         return None
     rows = classification.slices.native_k
-    sides = slabs(slices.positions_mm, slices.slice_thickness_mm)
     if rows is None or volumeNode.GetAttribute(nodes.RESAMPLED) or max(rows, default=0) >= len(slices.voxels):
         centres, normal = classification.slices.centre_lps, classification.slices.normal_lps[0]
-        starts, ends = slabs(centres @ normal, float(np.median(sides[1] - sides[0])))
+        starts, ends = slabs(centres @ normal, slices.slice_thickness_mm)
     else:
         centres, normal = slices.slice_centres_lps[list(rows)], slices.normal_lps
-        starts, ends = (side[list(rows)] for side in sides)
+        starts, ends = (side[list(rows)] for side in slabs(slices.positions_mm, slices.slice_thickness_mm))
     return RowPlanes(np.asarray(centres), normal, starts, ends, _extentAlong(slices, normal), slices)
 
 

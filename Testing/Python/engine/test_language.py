@@ -12,7 +12,7 @@ from string import Formatter
 import numpy as np
 import pytest
 
-from MedImgClassifierLib.engine import errors, findings, reading
+from MedImgClassifierLib.engine import findings, reading, refusal_texts
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.quality import _findings as findings_of
 from MedImgClassifierLib.engine.report import display_width, finding_in_words, table
@@ -39,9 +39,9 @@ def speaks_chinese(text: str) -> bool:
     return bool(HAN.search(text))
 
 
-@pytest.mark.parametrize("code", errors._CATALOGUE)
+@pytest.mark.parametrize("code", refusal_texts.TEXTS)
 def test_a_refusal_says_the_same_in_both_languages(code: str) -> None:
-    text = errors._CATALOGUE[code]
+    text = refusal_texts.TEXTS[code]
     for english, chinese in ((text.what, text.what_zh), (text.advice, text.advice_zh)):
         assert fields(english) == fields(chinese)
         assert speaks_chinese(chinese) and not speaks_chinese(english)
@@ -68,7 +68,7 @@ def test_every_code_that_is_raised_or_found_has_its_texts() -> None:
     seen = 0
     for path in LIB.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        for name, catalogue in (("Refusal", errors._CATALOGUE), ("Finding.of", findings._CATALOGUE)):
+        for name, catalogue in (("Refusal", refusal_texts.TEXTS), ("Finding.of", findings._CATALOGUE)):
             for call in calls(tree, name):
                 code = call.args[0]
                 if isinstance(code, ast.Constant):

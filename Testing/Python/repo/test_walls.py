@@ -46,7 +46,7 @@ MAY_ENTER = {
     "presenter": {"engine", "translation"},
     "resources": {"engine"},
     "translation": set(),
-    "installation": {"installation", "engine", "resources"},
+    "installation": {"installation", "worker", "engine", "resources"},
     "panel": {"panel", "installation", "presenter", "scene", "worker", "engine", "resources", "translation"},
     "viewer": {"viewer", "presenter", "scene", "worker", "engine", "resources", "translation"},
     "cli": {
@@ -71,7 +71,7 @@ ONLY_THESE = {
 }
 # Floors inside the engine, from the ground; a file imports its own floor or lower ones.
 ENGINE_FLOORS = (
-    {"errors", "findings", "volume", "result", "appearance"},
+    {"errors", "refusal_texts", "findings", "volume", "result", "appearance"},
     {
         *(
             "voxel_values",
