@@ -50,6 +50,11 @@ def test_changed_voxels_are_said_at_once_everywhere(result: SimpleNamespace, vol
     assert evidence.GetName().startswith("OUT OF DATE")
 
 
+def test_nothing_goes_on_once_it_is_known(result: SimpleNamespace) -> None:
+    """A timer of 0 ms would keep a core busy for good."""
+    assert not result.panel.panel.follower._checking.active
+
+
 def test_undone_change_clears_the_mark(result: SimpleNamespace, volume: Any) -> None:
     import slicer
 

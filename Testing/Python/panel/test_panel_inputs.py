@@ -175,6 +175,18 @@ def test_only_slices_that_the_roi_meets_are_classified(host: SimpleNamespace, vo
     assert "Only slices 1 to 2, which 'R' meets" in host.ui.findingsLabel.text
 
 
+def test_marker_stands_at_the_slice_of_a_restricted_result(host: SimpleNamespace, volume: Any, roi: Any) -> None:
+    from MedImgClassifierLib.scene import plot_marker
+
+    host.ui.restrictionSelector.setCurrentNode(roi)
+    host.press()
+    host.view.FitSliceToBackground()
+    host.view.SetSliceOffset(10.0)
+    host.refreshed()
+    marker = plot_marker.findMarker(host.scene).GetTableNode().GetTable().GetColumn(0)
+    assert marker.GetValue(0) == 2  # the second row of the result
+
+
 def test_roi_beside_the_volume_is_refused(host: SimpleNamespace, volume: Any, roi: Any) -> None:
     roi.SetCenter(500.0, 0.0, 0.0)
     host.ui.restrictionSelector.setCurrentNode(roi)

@@ -361,7 +361,13 @@ def test_imported_model_can_be_removed_and_a_shipped_one_not(
     assert not menu._remove.enabled
     removed: list[str] = []
     monkeypatch.setattr(resources, "imported_bundles", lambda: {"sequence": Path("x")})
-    monkeypatch.setattr(resources, "remove", removed.append)
+    left = {name: path for name, path in resources.bundles().items() if name != "sequence"}
+
+    def remove(name: str) -> None:
+        removed.append(name)
+        monkeypatch.setattr(resources, "bundles", lambda: left)
+
+    monkeypatch.setattr(resources, "remove", remove)
     host.ui.bundleSelector.setCurrentIndex(1)
     menu._onAboutToShow()
     assert menu._remove.enabled
@@ -371,6 +377,8 @@ def test_imported_model_can_be_removed_and_a_shipped_one_not(
     dialogs.answers.append(qt.QMessageBox.Ok)
     menu.removeModel()
     assert removed == ["sequence"]
+    assert host.ui.bundleSelector.findText("sequence") == -1
+    assert host.panel.panel.settings.bundle == "body-region"
 
 
 def test_report_that_cannot_be_made_is_refused(host: SimpleNamespace) -> None:

@@ -74,13 +74,23 @@ class Table(SceneOfOneVolume):
         self.assertTrue(table.GetLocked())
 
     def test_position_is_along_the_patient_axis_of_the_slices_in_ras(self):
-        content = exampleVolume("sagittal")
-        node = addVolume(self.scene, content, "sagittal")
-        table = addResult(self.scene, node, exampleClassification(content)).table
-        self.assertEqual(table.GetColumnTitle("Position"), "R")
-        column = table.GetTable().GetColumnByName("Position")
-        positions = [column.GetValue(n) for n in range(len(content.voxels))]
-        np.testing.assert_allclose(positions, -content.slice_centres_lps[:, 0], atol=0.01)
+        coronal = replace(
+            exampleVolume("axial"),
+            row_direction_lps=[1, 0, 0],
+            column_direction_lps=[0, 0, -1],
+            slice_origins_lps=np.array([-31.0, 12.5, 40.0]) + np.arange(10)[:, None] * [0, 4.0, 0],
+        )
+        for content, letter, axis, sign in (
+            (exampleVolume("sagittal"), "R", 0, -1),
+            (coronal, "A", 1, -1),
+            (exampleVolume("axial"), "S", 2, 1),
+        ):
+            node = addVolume(self.scene, content, letter)
+            table = addResult(self.scene, node, exampleClassification(content)).table
+            self.assertEqual(table.GetColumnTitle("Position"), letter)
+            column = table.GetTable().GetColumnByName("Position")
+            positions = [column.GetValue(n) for n in range(len(content.voxels))]
+            np.testing.assert_allclose(positions, sign * content.slice_centres_lps[:, axis], atol=0.01)
 
     def test_unknown_instance_numbers_have_no_column(self):
         slices = replace(self.classification.slices, instance_numbers=(), native_k=None)
