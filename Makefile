@@ -57,7 +57,7 @@ run: $(VENV)/run.stamp ## classify a real volume (SAMPLE=... for your own) and s
 	if [ -z "$$sample" ]; then sample=$$($(BIN)/python Testing/sample_volume.py out/sample); fi; \
 	$(BIN)/medimg classify "$$sample" --bundle "$(BUNDLE)" --out "$(OUT)"; \
 	echo; echo "Look at:"; \
-	for file in "$(OUT)"/overlay.png "$(OUT)"/results.csv "$(OUT)"/results.json "$(OUT)"/scene.mrb; do \
+	for file in "$(OUT)"/overlay.png "$(OUT)"/results.csv "$(OUT)"/results.json "$(OUT)"/report.html "$(OUT)"/scene.mrb; do \
 		test -f "$$file" || { echo "missing: $$file" >&2; exit 1; }; \
 		echo "  $$(cd "$$(dirname "$$file")" && pwd)/$$(basename "$$file")"; done
 
