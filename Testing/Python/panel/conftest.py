@@ -110,7 +110,7 @@ def fake_classification(volume: Any) -> Any:
         ),
         evidence=Evidence(maps, np.array([2.0, 1.0, 0.0]), placement, "closed_form"),
         findings=(Finding("SPACING_UNEVEN", "warn", "slice steps differ"),),
-        key_slices=(KeySlice(count // 2, 0, "most_probable"),),
+        key_slices=(KeySlice(count // 2, 0, "most_probable"), KeySlice(count - 1, 0, "least_certain")),
         calibrated=False,
         bundle={},
         provenance={"inputs": {"image": {"content_sha256": volume.content_sha256}}, "runtime_choice": "only one"},
