@@ -5,6 +5,7 @@ In the stand-in application of Testing/host, with the real worker and 300 x 512 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -38,12 +39,19 @@ print("seconds:", time.perf_counter() - began)
 
 
 def opening() -> float:
-    """Seconds of the first opening of the panel in a new process: window, setup and enter. Median of 5."""
+    """Seconds of the first opening of the panel in a new process: window, setup and enter. Median of 5.
+
+    With compiled Python files, as an installed extension has them: the first process writes them and does not count.
+    """
     taken = []
-    for _ in range(5):
-        done = subprocess.run([sys.executable, "-c", OPEN], capture_output=True, text=True, check=True)
-        taken.append(float(done.stdout.split("seconds:")[1]))
-    return float(np.median(taken))
+    with tempfile.TemporaryDirectory() as compiled:
+        ours = {"PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
+        for _ in range(6):
+            done = subprocess.run(
+                [sys.executable, "-c", OPEN], capture_output=True, text=True, check=True, env=os.environ | ours
+            )
+            taken.append(float(done.stdout.split("seconds:")[1]))
+    return float(np.median(taken[1:]))
 
 
 class Desk:
@@ -63,19 +71,28 @@ class Desk:
         self.panel, self.ui = self.widget.panel, self.widget.ui
         self.ui.inputSelector.setCurrentNode(self.volume)
         self.ui.runtimeSelector.setCurrentIndex(self.ui.runtimeSelector.findText("onnxruntime"))
-        self.longest = 0.0
 
     def classify(self) -> float:
-        """Seconds from the click to the shown result; `longest`: for how long no event was handled meanwhile."""
-        began = last = time.perf_counter()
+        """Seconds from the click to the shown result. The application sleeps while there is nothing to do."""
+        import qt
+
+        began = time.perf_counter()
         self.ui.classifyButton.click()
-        self.longest = time.perf_counter() - last
+        while self.panel.runner.work is not None:
+            self.slicer.app.processEvents(qt.QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
+        return time.perf_counter() - began
+
+    def standstill(self) -> float:
+        """For how long no event is handled at most during a classification, in seconds."""
+        last = time.perf_counter()
+        self.ui.classifyButton.click()
+        longest = time.perf_counter() - last
         while self.panel.runner.work is not None:
             last = time.perf_counter()
             self.slicer.app.processEvents()
-            self.longest = max(self.longest, time.perf_counter() - last)
+            longest = max(longest, time.perf_counter() - last)
             time.sleep(0.001)
-        return time.perf_counter() - began
+        return longest
 
     def settle(self) -> None:
         while self.panel.follower.freshness.checking:
@@ -100,8 +117,10 @@ def run() -> list[Row]:
         desk.classify()
         desk.settle()
         warm = min(desk.classify() for _ in range(3))
+        rows.append(
+            ("longest time without an event, warm classification", "s", desk.standstill(), "goal at most 0.050")
+        )
         blocks = desk.panel.logic.blocks
-        rows.append(("longest time without an event, warm classification", "s", desk.longest, "goal at most 0.050"))
         for stage, seconds in blocks.items():
             goal = 0.25 if stage in ("copy", "show") else 0.05
             rows.append((f"longest step of '{stage}'", "s", seconds, f"goal at most {goal}"))
@@ -128,7 +147,7 @@ def _here(bundle: Path) -> str:
     taken = []
     for _ in range(4):
         began = time.perf_counter()
-        session.classify(replace(volume), bundle, device="auto", runtime="onnxruntime")
+        session.classify(replace(volume), bundle, device="cpu", runtime="onnxruntime")
         taken.append(time.perf_counter() - began)
     here = min(taken[1:])
     return f"goal at most 5 % and 0.3 s: {1.05 * here + 0.3:.2f}; {here:.2f} s in one process"
