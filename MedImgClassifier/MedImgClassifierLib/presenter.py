@@ -29,7 +29,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Work:
-    """What is under way. stage: of scene.classification_job or 'install', 'import'; fraction: 0..1, None if unknown."""
+    """What is under way. stage: of scene.classification_job or 'install'; fraction: 0..1, None if unknown."""
 
     stage: str
     fraction: float | None = None
@@ -76,7 +76,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Situation:
-    """All that decides what is shown. models: names of those installed; usable: of the chosen model's card;
+    """All that decides what is shown. models: names of those installed; unusable: why the chosen one is;
     restriction: why the slices that it asks for cannot be had, '' where they can; results: how many the scene has."""
 
     models: tuple[str, ...] = ()
@@ -155,7 +155,7 @@ def present(situation: Situation, language: str = "en") -> View:
         findings=_findings(classification, language),
         current=_current(shown, language),
         legend=_legend(classification),
-        key_slices=Button(bool(named and classification and classification.key_slices), **_key_slice_tip()),
+        key_slices=Button(bool(named and classification and classification.key_slices)),
         has_results=situation.results > 0,
         evidence=Button(bool(shown and shown.evidence_labels)),
         evidence_note=_evidence_note(shown),
@@ -382,10 +382,6 @@ def _legend(classification: Classification | None) -> tuple[tuple[int, str], ...
         return ()
     highest = classification.slices.probabilities.max(axis=0)
     return tuple((n, label.name) for n, label in enumerate(classification.labels) if highest[n] >= 0.05)
-
-
-def _key_slice_tip() -> dict[str, str]:
-    return {"tip": _("Slices worth a look: the surest of each class, the least certain one, further examples.")}
 
 
 def _evidence_note(shown: Shown | None) -> Line:

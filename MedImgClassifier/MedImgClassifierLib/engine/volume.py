@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,9 +174,8 @@ class Volume:
     @cached_property
     def content_sha256(self) -> str:
         """Hash of voxels and geometry: two volumes that classify alike share it."""
-        digest = hashlib.sha256(repr((self.voxels.shape, str(self.voxels.dtype), self.spacing_mm)).encode())
-        for array in (self.voxels, self.row_direction_lps, self.column_direction_lps, self.slice_origins_lps):
-            digest.update(np.ascontiguousarray(array).data)
+        digest = ContentDigest(self.voxels.shape, self.voxels.dtype, self)
+        digest.update(self.voxels)
         return digest.hexdigest()
 
     def regular(self) -> tuple[Volume, float]:
@@ -261,3 +261,24 @@ class Case:
         volume = self.channels[self.reference]
         assert volume is not None  # checked when the case was made
         return volume
+
+
+class ContentDigest:
+    """`Volume.content_sha256` of voxels of this shape and type that are given piece by piece, in memory's order.
+
+    geometry: where they lie; its own voxels do not count.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], geometry: Volume) -> None:
+        self._geometry = geometry
+        self._digest = hashlib.sha256(repr((shape, str(dtype), geometry.spacing_mm)).encode())
+
+    def update(self, voxels: NDArray[Any]) -> None:
+        self._digest.update(np.ascontiguousarray(voxels).data)
+
+    def hexdigest(self) -> str:
+        """Once all voxels were given."""
+        digest, geometry = self._digest.copy(), self._geometry
+        for array in (geometry.row_direction_lps, geometry.column_direction_lps, geometry.slice_origins_lps):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import slicer
 
 from .. import presenter
 from ..translation import _
+from .widgets import addAction, chosenPath
 
 if TYPE_CHECKING:
     from ..engine.result import Classification
@@ -31,18 +33,13 @@ class ExportMenu:
             (_("Record (JSON)..."), ".json", self.writeJson),
             (_("Report with pictures (HTML)..."), ".html", self.writeHtml),
         ):
-            self._add(text, suffix, write)
+            addAction(self._menu, text, partial(self._ask, suffix, write))
         ui.exportButton.setMenu(self._menu)
-
-    def _add(self, text: str, suffix: str, write: Callable[[Path], None]) -> None:
-        action = self._menu.addAction(text)
-        action.connect("triggered(bool)", lambda checked=False: self._ask(suffix, write))
 
     def _ask(self, suffix: str, write: Callable[[Path], None]) -> None:
         name = re.sub(r'[\\/:*?"<>|]', "_", self._panel.table().GetName()) + suffix
         chosen = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Export the result"), name, f"(*{suffix})")
-        path = chosen[0] if isinstance(chosen, tuple) else chosen  # PythonQt gives the name alone
-        if path:
+        if path := chosenPath(chosen):
             self.export(Path(path if path.endswith(suffix) else path + suffix), write)
 
     def export(self, path: Path, write: Callable[[Path], None]) -> None:

@@ -9,6 +9,7 @@ import qt
 import slicer
 
 from ..translation import _
+from .widgets import addAction, chosenPath
 
 
 class ModelMenu:
@@ -17,17 +18,12 @@ class ModelMenu:
     def __init__(self, ui: Any, panel: Any) -> None:
         self._panel = panel
         self._menu = qt.QMenu(ui.bundleMenuButton)
-        self._add(_("Import from file..."), self.importFile)
-        self._add(_("Import from folder..."), self.importFolder)
+        addAction(self._menu, _("Import from file..."), self.importFile)
+        addAction(self._menu, _("Import from folder..."), self.importFolder)
         self._menu.addSeparator()
-        self._remove = self._add(_("Remove this model"), self.removeModel)
+        self._remove = addAction(self._menu, _("Remove this model"), self.removeModel)
         self._menu.connect("aboutToShow()", self._onAboutToShow)
         ui.bundleMenuButton.setMenu(self._menu)
-
-    def _add(self, text: str, do: Any) -> Any:
-        action = self._menu.addAction(text)
-        action.connect("triggered(bool)", lambda checked=False: do())
-        return action
 
     def importFile(self) -> None:
         pattern = _("Models") + " (*.zip)"
@@ -38,8 +34,7 @@ class ModelMenu:
         self._import(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Import a model")))
 
     def _import(self, chosen: Any) -> None:
-        path = chosen[0] if isinstance(chosen, tuple) else chosen  # PythonQt gives the name alone
-        if path:
+        if path := chosenPath(chosen):
             self._panel.importModel(Path(path))
 
     def removeModel(self) -> None:

@@ -65,10 +65,9 @@ class Results:
         selected = view.selectionModel().selectedRows()
         if selected and selected[0].row() == place.row():
             return
-        blocked = view.blockSignals(True)
-        view.selectRow(place.row())
-        view.scrollTo(place)
-        view.blockSignals(blocked)
+        with noSignals(view):
+            view.selectRow(place.row())
+            view.scrollTo(place)
 
     def _showTable(self, table: Any) -> None:
         tableView = self._ui.resultTableView
@@ -90,16 +89,15 @@ class Results:
         """The view's model has texts only, by which '12' would stand before '2': give it the numbers to sort by."""
         tableView = self._ui.resultTableView
         model, proxy = tableView.tableModel(), tableView.sortFilterProxyModel()
-        blocked = model.blockSignals(True)  # the model would take these for edits of the reader
-        for column in range(table.GetNumberOfColumns()):
-            values = table.GetTable().GetColumn(column)
-            for row in range(table.GetNumberOfRows()):
-                model.setData(
-                    model.index(row, column),
-                    values.GetVariantValue(row).ToDouble() if values.IsNumeric() else values.GetValue(row),
-                    _SORT_ROLE,
-                )
-        model.blockSignals(blocked)
+        with noSignals(model):  # it would take these for edits of the reader
+            for column in range(table.GetNumberOfColumns()):
+                values = table.GetTable().GetColumn(column)
+                for row in range(table.GetNumberOfRows()):
+                    model.setData(
+                        model.index(row, column),
+                        values.GetVariantValue(row).ToDouble() if values.IsNumeric() else values.GetValue(row),
+                        _SORT_ROLE,
+                    )
         proxy.setSortRole(_SORT_ROLE)
         proxy.invalidate()  # it has not heard of the numbers
 

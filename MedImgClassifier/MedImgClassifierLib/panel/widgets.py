@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ _COLORS = {"faint": ("#6b6b6b", "#a0a0a0"), "warn": ("#8a5a00", "#e3b341"), "err
 
 @contextmanager
 def noSignals(*widgets: Any) -> Iterator[None]:
-    """Change widgets as if it had always been so."""
+    """Change widgets, or other objects of Qt, as if it had always been so."""
     before = [widget.blockSignals(True) for widget in widgets]
     try:
         yield
@@ -69,6 +69,18 @@ def showButton(button: Any, view: Button) -> None:
         button.text = view.text
     if view.tip:
         button.toolTip = view.tip
+
+
+def addAction(menu: Any, text: str, do: Callable[[], object]) -> Any:
+    """Append an action to a menu that calls `do`."""
+    action = menu.addAction(text)
+    action.connect("triggered(bool)", lambda checked=False: do())
+    return action
+
+
+def chosenPath(chosen: Any) -> str:
+    """The file that a QFileDialog was left with; '' for none. PythonQt gives the name alone, other Qt a tuple."""
+    return str(chosen[0] if isinstance(chosen, tuple) else chosen or "")
 
 
 def offer(selector: Any, texts: Sequence[str], current: str) -> None:

@@ -7,7 +7,6 @@ again. So does nothing for a scene that was just opened: it is 'being checked' f
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +15,7 @@ import slicer
 import vtk
 
 from . import binding, nodes
+from .geometry import ijkToRas, placeKey
 
 if TYPE_CHECKING:
     from .binding import BoundInput
@@ -197,9 +197,9 @@ class _Input:
             self._voxelKey, self.voxels, self._digest = voxelKey, None, None
             if not first:
                 self._touched.add("voxels")
-        placeKey = _placeKey(node)
-        if first or placeKey != self._placeKey:
-            self._placeKey, self.place = placeKey, None
+        place = (image and image.GetDimensions(), placeKey(node))
+        if first or place != self._placeKey:
+            self._placeKey, self.place = place, None
             if not first:
                 self._touched -= {"geometry", "transform"}
                 self._touched.add(self._placeReason(node))
@@ -221,8 +221,6 @@ class _Input:
         """Whether the volume itself moved, or what it hangs under."""
         import numpy as np
 
-        from .geometry import ijkToRas
-
         same = np.allclose(ijkToRas(node), self.bound.ijk_to_ras, rtol=0, atol=1e-5)
         return "transform" if same else "geometry"
 
@@ -235,17 +233,19 @@ class _Input:
             return False
 
     def _hashSlab(self, node: Any) -> None:
+        from ..engine.volume import ContentDigest
+
         voxels = _voxels(node, self.bound)
         if voxels is None or voxels.shape[:3] != self.bound.geometry.voxels.shape:
             self._settleVoxels(False)
             return
         flat = voxels.reshape(-1).view("u1")
         if self._digest is None:
-            self._digest, self._hashed = _startedDigest(voxels, self.bound), 0
-        self._digest.update(flat[self._hashed : self._hashed + SLAB_BYTES].data)
+            self._digest, self._hashed = ContentDigest(voxels.shape, voxels.dtype, self.bound.geometry), 0
+        self._digest.update(flat[self._hashed : self._hashed + SLAB_BYTES])
         self._hashed += SLAB_BYTES
         if self._hashed >= len(flat):
-            self._settleVoxels(_endedDigest(self._digest, self.bound) == self.bound.content_sha256)
+            self._settleVoxels(self._digest.hexdigest() == self.bound.content_sha256)
             self._digest = None
 
     def _settleVoxels(self, same: bool) -> None:
@@ -253,15 +253,6 @@ class _Input:
         self._touched.discard("voxels")
         if not same:
             self._touched.add("voxels")
-
-
-def _placeKey(node: Any) -> tuple[Any, ...]:
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    elements = tuple(matrix.GetElement(row, column) for row in range(4) for column in range(4))
-    image, parent = node.GetImageData(), node.GetParentTransformNode()
-    size = image and image.GetDimensions()
-    return (size, elements, parent and (parent.GetID(), parent.GetTransformToWorldMTime()))
 
 
 def _voxels(node: Any, bound: BoundInput) -> Any:
@@ -273,16 +264,3 @@ def _voxels(node: Any, bound: BoundInput) -> Any:
         return voxelsOf(node)[bound.first : None if bound.last is None else bound.last + 1]
     except Refusal:
         return None
-
-
-def _startedDigest(voxels: Any, bound: BoundInput) -> Any:
-    """As `Volume.content_sha256` begins."""
-    return hashlib.sha256(repr((voxels.shape, str(voxels.dtype), bound.geometry.spacing_mm)).encode())
-
-
-def _endedDigest(digest: Any, bound: BoundInput) -> str:
-    """As `Volume.content_sha256` ends: with the place where the slices lay when they were classified."""
-    geometry = bound.geometry
-    for array in (geometry.row_direction_lps, geometry.column_direction_lps, geometry.slice_origins_lps):
-        digest.update(array.data)
-    return str(digest.hexdigest())

@@ -39,6 +39,12 @@ def ijkToRas(volumeNode: Any) -> Floats:
     return arrayFromVtkMatrix(matrix)
 
 
+def placeKey(volumeNode: Any) -> tuple[Any, ...]:
+    """What differs once the matrix of a node or a parent transform has been changed; cheap."""
+    parent = volumeNode.GetParentTransformNode()
+    return (ijkToRas(volumeNode).tolist(), parent and (parent.GetID(), parent.GetTransformToWorldMTime()))
+
+
 def isAcquisitionTransform(transformNode: Any) -> bool:
     """True for a parent transform that no matrix describes, as Slicer makes for tilted or uneven DICOM series."""
     return transformNode is not None and not transformNode.IsTransformToWorldLinear()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import vtk
-
+from .geometry import placeKey
 from .volumes import volumeWith, voxelsOf
 
 if TYPE_CHECKING:
@@ -79,8 +78,4 @@ def _state(node: Any) -> tuple[Any, ...]:
     image = node.GetImageData()
     if image is None:
         return ()
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    parent = node.GetParentTransformNode()
-    elements = tuple(matrix.GetElement(row, column) for row in range(4) for column in range(4))
-    return (image, image.GetMTime(), elements, parent and (parent.GetID(), parent.GetTransformToWorldMTime()))
+    return (image, image.GetMTime(), placeKey(node))

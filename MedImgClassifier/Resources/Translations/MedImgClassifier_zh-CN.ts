@@ -471,10 +471,6 @@
         <translation>关键切片：{why}</translation>
     </message>
     <message>
-        <source>Slices worth a look: the surest of each class, the least certain one, further examples.</source>
-        <translation>值得查看的切片：各类别中最有把握的、最不确定的以及其他示例。</translation>
-    </message>
-    <message>
         <source>Nothing in this volume speaks for {label}.</source>
         <translation>此体数据中没有支持 {label} 的证据。</translation>
     </message>
@@ -493,6 +489,10 @@
     <message>
         <source>{saved}, on an earlier result</source>
         <translation>{saved}，针对较早的结果</translation>
+    </message>
+    <message>
+        <source>Slices worth a look: the surest of each class, the least certain one, further examples.</source>
+        <translation type="vanished">值得查看的切片：各类别中最有把握的、最不确定的以及其他示例。</translation>
     </message>
     <message>
         <source>nearest slice: {answer}</source>
