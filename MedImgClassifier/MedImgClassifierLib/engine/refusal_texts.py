@@ -70,6 +70,48 @@ TEXTS = {
         "模型包“{name}”随 MedImgClassifier 提供，不能移除",
         "请在列表中选择其他模型包",
     ),
+    "USAGE_PORT": RefusalText(
+        "port {port} of 127.0.0.1 cannot be used: {reason}",
+        "choose another with --port, or leave it out for any that is free",
+        "无法使用 127.0.0.1 的端口 {port}：{reason}",
+        "请用 --port 选择其他端口，或省略该选项以使用任意空闲端口",
+    ),
+    "USAGE_NO_RESULT": RefusalText(
+        "there is no result yet", "classify a volume first", "尚无结果", "请先对一个体数据进行分类"
+    ),
+    "USAGE_VIEWER_BUSY": RefusalText(
+        "the viewer is at work", "wait for its end, or cancel it", "查看器正在工作", "请等待其结束，或将其取消"
+    ),
+    "USAGE_UPLOAD_TOO_LARGE": RefusalText(
+        "more than {limit} GB were sent at once",
+        "send the slices of one series only",
+        "一次发送的数据超过 {limit} GB",
+        "请只发送一个序列的切片",
+    ),
+    "USAGE_UPLOAD_TOO_MANY": RefusalText(
+        "more than {limit} files were sent at once",
+        "send the slices of one series only",
+        "一次发送的文件超过 {limit} 个",
+        "请只发送一个序列的切片",
+    ),
+    "USAGE_UPLOAD_BROKEN": RefusalText(
+        "the files did not arrive whole ({reason})", "send them again", "文件未完整送达（{reason}）", "请重新发送"
+    ),
+    "USAGE_UPLOAD_SILENT": RefusalText(
+        "nothing more of the files arrived for {seconds} s",
+        "send them again",
+        "{seconds} 秒内未收到后续数据",
+        "请重新发送",
+    ),
+    "USAGE_UPLOAD_EMPTY": RefusalText(
+        "no file was sent", "choose a file or a folder and send it", "未发送任何文件", "请选择文件或文件夹后发送"
+    ),
+    "USAGE_UPLOAD_BUSY": RefusalText(
+        "other files are still being received",
+        "wait until they have arrived and try again",
+        "正在接收其他文件",
+        "请等待其接收完成后重试",
+    ),
     # --- what was to be classified
     "INPUT_NOT_FOUND": RefusalText(
         "'{path}' does not exist", "check the path", "“{path}”不存在", "请检查路径"
@@ -97,6 +139,12 @@ TEXTS = {
         "give a DICOM folder or file, .nii, .nii.gz, .nrrd, .mha, .mhd, .png or .jpg",
         "“{path}”不是可读取的图像（{reason}）",
         "请提供 DICOM 文件夹或文件、.nii、.nii.gz、.nrrd、.mha、.mhd、.png 或 .jpg",
+    ),
+    "INPUT_ARCHIVE": RefusalText(
+        "the zip '{path}' cannot be used: {reason}",
+        "make it again as a plain zip of the DICOM files of one study, or of one image",
+        "无法使用压缩包“{path}”：{reason}",
+        "请重新制作普通的 zip 压缩包，其中仅含一次检查的 DICOM 文件或一个图像",
     ),
     "INPUT_DIMENSIONS": RefusalText(
         "'{path}' has shape {shape}, not one 3-D volume or 2-D image of one channel",
@@ -298,6 +346,12 @@ TEXTS = {
         "use a smaller --batch, or --device cpu",
         "{device} 内存不足（{reason}）",
         "请减小 --batch，或使用 --device cpu",
+    ),
+    "RESOURCE_GRAPHICS": RefusalText(
+        "no picture can be drawn here ({reason})",
+        "install what is missing: {command}",
+        "此处无法绘制图像（{reason}）",
+        "请安装缺少的组件：{command}",
     ),
     "RESOURCE_TEMPORARY_FOLDER": RefusalText(
         "cannot use the temporary folder '{path}': {reason}",

@@ -1,8 +1,9 @@
 """The client through which Slicer's panel reaches inference, which runs in a process of its own.
 
-Only plain data crosses: a case and a bundle's folder out, stages with fractions and a Classification or a Refusal back.
-`Client.start` and `Client.install` give what a timer polls; nothing blocks. `Client.classify` waits, for scripts and
-tests.
+Only plain data crosses: a case and a bundle's folder, or the path of an image, out; stages with fractions and a
+Classification, a volume or a Refusal back.
+`Client.start`, `Client.install` and `Client.read` give what a timer polls; nothing blocks. `Client.classify` waits,
+for scripts and tests.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..engine.bundle_install import Installed
     from ..engine.result import Classification
     from ..engine.volume import Case, Volume
+    from .intake import Found
 
 Answer = TypeVar("Answer")
 Progress = Callable[[str, float], None]
@@ -68,6 +70,15 @@ class Client:
         installation = Installation(*self._next(), source)
         self._run = installation
         return installation
+
+    def read(self, source: Path, series: str | None = None) -> Reading:
+        """Begin to read an image file, a DICOM folder or a zip of either.
+
+        series: SeriesInstanceUID to choose; without it several are told, none is read. Raises as `start`.
+        """
+        reading = Reading(*self._next(), source, series)
+        self._run = reading
+        return reading
 
     def classify(
         self, case: Case | Volume, bundle: Path, progress: Progress | None = None, **settings: Any
@@ -191,6 +202,8 @@ class Task(Generic[Answer]):
             self._enter(message["stage"], message["fraction"])
         elif kind == "result":
             self._take_result(message["file"])
+        elif kind == "taken":
+            self._end(message["answer"])
         elif kind == "refused":
             self._refuse(message["code"], message["facts"])
         elif kind == "failed":
@@ -202,12 +215,15 @@ class Task(Generic[Answer]):
         self.stage, self.fraction = stage, fraction
 
     def _take_result(self, described: dict[str, Any]) -> None:
+        self._end(self._taken(described))
+
+    def _taken(self, described: dict[str, Any]) -> Answer | Refusal:
         try:
-            answer: Answer | Refusal = self._take(described)
+            return self._take(described)
         except protocol.ProtocolError as wrong:
-            answer = Refusal("RESOURCE_WORKER_FAILED", reason=wrong)
-        self._worker.send("released", self._number, file=described)
-        self._end(answer)
+            return Refusal("RESOURCE_WORKER_FAILED", reason=wrong)
+        finally:
+            self._worker.send("released", self._number, file=described)
 
     def _refuse(self, code: str, facts: dict[str, Any]) -> None:
         try:
@@ -277,3 +293,39 @@ class Installation(Task["Installed"]):
 
     def _take(self, described: dict[str, Any]) -> Installed:
         return parcels.take_installed(self._worker.folder, described)
+
+
+class Reading(Task["Found"]):
+    """The reading of an image. Its stages after 'start': 'unpack' (of a zip), 'read'."""
+
+    VERB = "read"
+
+    def __init__(self, worker: WorkerProcess, number: int, source: Path, series: str | None) -> None:
+        self._source, self._series = source, series
+        self._taking: threading.Thread | None = None
+        super().__init__(worker, number)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"source": str(self._source.absolute()), "series": self._series}
+
+    def _take(self, described: dict[str, Any]) -> Found:
+        return parcels.take_found(self._worker.folder, described)
+
+    def _take_result(self, described: dict[str, Any]) -> None:
+        """In a thread: a face must not wait until many hundred MB of voxels are read and hashed."""
+        self._taking = threading.Thread(target=self._take_over, args=(described,), name="medimg-take-over", daemon=True)
+        self._taking.start()
+
+    def _take_over(self, described: dict[str, Any]) -> None:
+        try:
+            answer = self._taken(described)
+        except MemoryError:
+            answer = Refusal("RESOURCE_MEMORY", device="cpu", reason=f"taking over '{self._source}'")
+        except Exception as failed:
+            answer = Refusal("RESOURCE_WORKER_FAILED", reason=f"{type(failed).__name__}: {failed}")
+        self._worker.messages.put({"kind": "taken", "id": self._number, "answer": answer})
+
+    def _watch(self) -> None:
+        if self._taking and self._taking.is_alive():
+            self._heard = time.monotonic()  # the worker has nothing more to say
+        super()._watch()

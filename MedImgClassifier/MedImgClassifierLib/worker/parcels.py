@@ -1,4 +1,4 @@
-"""Cases and results on their way between a face and the worker process: files in a private folder.
+"""Cases, results and what was read, on their way between a face and the worker process: files in a private folder.
 
 A message names a file with its size and SHA-256 and the receiver checks them. The sender deletes its files: the face
 when the run has ended, the worker when the face has sent "released".
@@ -18,8 +18,10 @@ from .protocol import ProtocolError
 
 if TYPE_CHECKING:
     from ..engine.bundle_install import Installed
+    from ..engine.dicom_series import SeriesSummary
     from ..engine.result import Classification
     from ..engine.volume import Case, Volume
+    from .intake import Found
 
 Described = Mapping[str, Any]
 """A file as a message names it: at, bytes, sha256."""
@@ -44,8 +46,13 @@ def take(folder: Path, described: Described) -> bytes:
 
 
 def delete(folder: Path, described: Described) -> None:
-    """Delete a file that a message names. Raises ProtocolError for a name that leads out of the folder."""
-    _place(folder, described).unlink(missing_ok=True)
+    """Delete a file that a message names, and what stands beside it under its name, such as its voxels.
+
+    Raises ProtocolError for a name that leads out of the folder.
+    """
+    named = _place(folder, described)
+    for path in (named, *folder.glob(f"{named.stem}.*")):
+        path.unlink(missing_ok=True)
 
 
 def put_case(folder: Path, run: int, case: Case | Volume) -> dict[str, Any]:
@@ -110,6 +117,36 @@ def take_installed(folder: Path, described: Described) -> Installed:
         return Installed(str(document["name"]), Path(document["path"]), bool(document["already"]))
     except (LookupError, TypeError, ValueError, AttributeError) as wrong:
         raise ProtocolError(f"not an import: {wrong}") from None
+
+
+def put_found(folder: Path, run: int, found: Found) -> dict[str, Any]:
+    """Write what reading has found, its voxels as a file beside. Raises OSError, and leaves nothing then."""
+    name = f"result{run}.json"
+    try:
+        volume = None if found.volume is None else _put_volume(folder, f"result{run}.voxels", found.volume)
+        document = {"volume": volume, "name": found.name, "series": [asdict(summary) for summary in found.series]}
+        return put(folder, name, json.dumps(document).encode())
+    except OSError:
+        delete(folder, {"at": name})
+        raise
+
+
+def take_found(folder: Path, described: Described) -> Found:
+    """What put_found has written; its voxels cannot be written to. Raises ProtocolError."""
+    from .intake import Found
+
+    try:
+        document = json.loads(take(folder, described))
+        volume = None if document["volume"] is None else _take_volume(folder, document["volume"])
+        return Found(volume, str(document["name"]), tuple(_taken_summary(series) for series in document["series"]))
+    except (LookupError, TypeError, ValueError, AttributeError) as wrong:
+        raise ProtocolError(f"not an image that was read: {wrong}") from None
+
+
+def _taken_summary(document: Mapping[str, Any]) -> SeriesSummary:
+    from ..engine.dicom_series import SeriesSummary  # pydicom with it, so only where there is a choice
+
+    return SeriesSummary(**document)
 
 
 def _put_volume(folder: Path, name: str, volume: Volume) -> dict[str, Any]:

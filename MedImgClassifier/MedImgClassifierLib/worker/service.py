@@ -6,12 +6,14 @@ import os
 import queue
 import shutil
 import sys
+import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from .. import __version__
 from ..engine.errors import Refusal
@@ -20,6 +22,7 @@ from .session import Progress, Session
 
 HEARTBEAT_S = 1.0
 PROGRESS_S = 0.05  # between two messages of progress
+LONGEST_FACT = 20_000  # characters; a list of series, say, must not make a refusal too long for a message
 
 
 class Service:
@@ -31,10 +34,11 @@ class Service:
         self._runs: queue.SimpleQueue[protocol.Message] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
         self._running = 0  # id of the run under way; 0: none
-        self._sending = threading.Lock()
+        self._sending, self._ending = threading.Lock(), threading.Lock()
         self._verbs: Mapping[str, Callable[[int, Mapping[str, Any], Progress], dict[str, Any]]] = {
             "classify": self._classify,
             "install": self._install,
+            "read": self._read,
         }
 
     def run(self) -> None:
@@ -80,6 +84,11 @@ class Service:
         installed = self._session.install(Path(arguments["source"]), progress)
         return parcels.put_installed(self._folder, run, installed)
 
+    def _read(self, run: int, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+        with _temporary_files_in(self._folder):  # which goes with the worker, however it ends
+            found = self._session.read(Path(arguments["source"]), arguments["series"], progress)
+        return parcels.put_found(self._folder, run, found)
+
     def _progress(self, run: int) -> Progress:
         """Tells the face how far a run is, not too often, and ends the run once the face has cancelled it."""
         stage, at = "", 0.0
@@ -107,8 +116,7 @@ class Service:
         except (protocol.ProtocolError, OSError) as broken:
             print(f"worker: {broken}", file=sys.stderr, flush=True)
         finally:  # the face has gone, or talks of something else
-            shutil.rmtree(self._folder, ignore_errors=True)
-            os._exit(0)
+            self._end()
 
     def _beat(self) -> None:
         while True:
@@ -122,7 +130,30 @@ class Service:
             with self._sending:
                 self._messages.write(line)
         except OSError:  # nobody reads any more
+            self._end()
+
+    def _end(self) -> NoReturn:
+        """End the process once its folder is gone, which may hold patient data. A thread that comes second waits.
+
+        A run under way may write while this deletes: it is cancelled, and what it still wrote is deleted, too.
+        """
+        with self._ending:
+            self._cancelled.add(self._running)
+            for _ in range(5):
+                shutil.rmtree(self._folder, ignore_errors=True)
+                if not self._folder.exists():
+                    break
+                time.sleep(0.05)
             os._exit(0)
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _of_disk(folder: Path, failed: OSError) -> dict[str, str]:
@@ -130,4 +161,4 @@ def _of_disk(folder: Path, failed: OSError) -> dict[str, str]:
 
 
 def _plain(fact: object) -> object:
-    return fact if isinstance(fact, (str, int, float, bool)) else str(fact)
+    return fact if isinstance(fact, (int, float, bool)) else str(fact)[:LONGEST_FACT]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..engine.result import Classification
     from ..engine.runtimes import Device, Precision
     from ..engine.volume import Case, Volume
+    from .intake import Found
 
 Progress = Callable[[str, float], None]
 """Called with the stage and its fraction done, 0..1; raising `Refusal("CANCELLED")` in it ends the run."""
@@ -58,6 +59,16 @@ class Session:
             from ..engine.bundle_install import install
 
             return install(source, progress or (lambda stage, fraction: None))
+
+    def read(self, source: Path, series: str | None = None, progress: Progress | None = None) -> Found:
+        """The volume of an image file, a DICOM folder or a zip of either, or the series there to choose from.
+
+        series: SeriesInstanceUID of the one to read. Raises Refusal: intake.find says which.
+        """
+        with _told_what_is_missing("reading images"):
+            from .intake import find
+
+            return find(source, series, progress or (lambda stage, fraction: None))
 
     def close(self) -> None:
         """Let go of the bundle and the memory that it holds. The next `classify` loads it again."""
