@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..translation import _
 from . import nodes
 from .overlay import isEvidence
-from .volumes import _modalityOf, _unitsOf
+from .volumes import modalityOf, unitsOf
 
 # What series are called, as words of a name. A word of one kind speaks against all others.
 _KINDS = {
@@ -83,7 +83,7 @@ def _match(
     channel: Mapping[str, Any], channels: Sequence[Mapping[str, Any]], node: Any, isShown: bool
 ) -> _Match | None:
     """How well a volume fits a channel; None where it must not be proposed."""
-    modality = _modalityOf(node)
+    modality = modalityOf(node)
     if not _unitsFit(channel, node) or (modality and channel["modality"] and modality not in channel["modality"]):
         return None
     named, spoken = _kinds(channel["name"]), _kinds(node.GetName() or "")
@@ -103,7 +103,7 @@ def _match(
 
 def _unitsFit(channel: Mapping[str, Any], node: Any) -> bool:
     """Whether voxels are of units that a channel takes; unknown ('arbitrary') ones may be any but colour."""
-    units = _unitsOf(node)
+    units = unitsOf(node)
     return units in channel["units"] or (units == "arbitrary" and set(channel["units"]) != {"RGB"})
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..translation import _
 from . import nodes, result_nodes
 from .overlay import changeClass, hideOverlay
+from .slice_link import isElsewhere
 
 if TYPE_CHECKING:
     from ..engine.result import Classification
@@ -73,8 +74,7 @@ def hideEvidence(table: Any) -> None:
 
 def bringIntoView(volumeNode: Any) -> None:
     """Show a volume in the slice views if none shows it, so that its evidence is seen."""
-    views = nodes.nodesOfClass(volumeNode.GetScene(), "vtkMRMLSliceCompositeNode")
-    if all(view.GetBackgroundVolumeID() != volumeNode.GetID() for view in views):
-        for view in views:
+    if isElsewhere(volumeNode):
+        for view in nodes.nodesOfClass(volumeNode.GetScene(), "vtkMRMLSliceCompositeNode"):
             view.SetBackgroundVolumeID(volumeNode.GetID())
             view.SetForegroundVolumeID(None)  # it belonged to what was shown there

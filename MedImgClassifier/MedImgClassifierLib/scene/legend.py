@@ -15,10 +15,10 @@ def showLegend(evidenceNode: Any) -> bool:
 
     Made once; the same as a reader gets from the module Colors, who can move and restyle it there.
     """
-    colors = getattr(getattr(slicer, "modules", None), "colors", None)
-    if colors is None:
+    logic = _colorLogic(evidenceNode.GetScene())
+    if logic is None:
         return False
-    legend = colors.logic().AddDefaultColorLegendDisplayNode(evidenceNode)
+    legend = logic.AddDefaultColorLegendDisplayNode(evidenceNode)
     if legend is None:
         return False
     # Cells count to 255, and a legend can only show what is counted.
@@ -27,6 +27,16 @@ def showLegend(evidenceNode: Any) -> bool:
     legend.SetVisibility(True)
     retitleLegend(evidenceNode)
     return True
+
+
+def _colorLogic(scene: Any) -> Any:
+    """That of the module Colors; its class alone where there are no modules (slicer-core) but its nodes are known;
+    None where there is neither."""
+    colors = getattr(getattr(slicer, "modules", None), "colors", None)
+    if colors is not None:
+        return colors.logic()
+    known = scene.IsNodeClassRegistered("vtkMRMLColorLegendDisplayNode")
+    return getattr(slicer, "vtkSlicerColorLogic", None) if known else None
 
 
 def hideLegend(evidenceNode: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 PREFIX = "MedImgClassifier."
@@ -44,6 +45,16 @@ def inputRole(n: int) -> str:
 def nodesOfClass(scene: Any, className: str) -> list[Any]:
     """All nodes of a class and its subclasses (GetNodesByClass would leak its collection)."""
     return [scene.GetNthNodeByClass(n, className) for n in range(scene.GetNumberOfNodesByClass(className))]
+
+
+@contextmanager
+def oneEvent(node: Any) -> Iterator[None]:
+    """Changes of a node, told once: each would draw the views again."""
+    modifying = node.StartModify()
+    try:
+        yield
+    finally:
+        node.EndModify(modifying)
 
 
 def bundleName(bundle: Mapping[str, str]) -> str:

@@ -50,7 +50,7 @@ def fillEvidence(node: Any, classification: Classification, label: int, volumeNo
     Returns whether anything speaks for the label. Raises what `addEvidence` raises; then the node is as it was.
     """
     cells, matrix = evidenceCells(classification, label, volumeNode)
-    with _oneEvent(node):
+    with nodes.oneEvent(node):
         node.SetIJKToRASMatrix(vtkMatrixFromArray(matrix))
         return _fill(node, cells, classification, label, volumeNode)
 
@@ -64,7 +64,7 @@ def changeClass(node: Any, classification: Classification, label: int, volumeNod
     cells, _matrix = evidenceCells(classification, label, volumeNode)
     if node.GetImageData() is None or cells.shape != node.GetImageData().GetDimensions()[::-1]:
         return fillEvidence(node, classification, label, volumeNode)
-    with _oneEvent(node):
+    with nodes.oneEvent(node):
         return _fill(node, cells, classification, label, volumeNode)
 
 
@@ -83,7 +83,7 @@ def _fill(node: Any, cells: NDArray[Any], classification: Classification, label:
 def setThreshold(evidenceNode: Any, threshold: float) -> None:
     """Colour only evidence of at least `threshold` (0..1); what is exactly 0 is never coloured."""
     display = evidenceNode.GetDisplayNode()
-    with _oneEvent(display):
+    with nodes.oneEvent(display):
         display.AutoThresholdOff()
         display.SetThreshold(max(threshold * 255, 1), 255)
         display.ApplyThresholdOn()
@@ -168,17 +168,7 @@ def _unlinked(view: Any) -> Iterator[None]:
     interacting = view.GetInteracting()
     view.SetInteracting(0)
     try:
-        with _oneEvent(view):
+        with nodes.oneEvent(view):
             yield
     finally:
         view.SetInteracting(interacting)
-
-
-@contextmanager
-def _oneEvent(node: Any) -> Iterator[None]:
-    """Changes of a node, told once: each would draw the views again."""
-    modifying = node.StartModify()
-    try:
-        yield
-    finally:
-        node.EndModify(modifying)

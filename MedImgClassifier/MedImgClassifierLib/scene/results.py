@@ -29,6 +29,12 @@ def probabilityColumn(label: str) -> str:
     return f"P({label})"
 
 
+def columnTitle(name: str) -> str:
+    """What a reader calls a column that every result has, in the language of now; '' for the others."""
+    titles = {SLICE: _("Slice"), INSTANCE: _("Instance"), LABEL: _("Label"), PROBABILITY: _("Probability")}
+    return titles.get(name, "")
+
+
 class _Column(NamedTuple):
     name: str
     title: str
@@ -75,7 +81,7 @@ def _placeColumns(classification: Classification) -> list[_Column]:
     columns = [
         _Column(
             SLICE,
-            _("Slice"),
+            columnTitle(SLICE),
             slices.native_k or range(len(slices)),
             vtk.vtkIntArray(),
             _("Index K of the acquired slice") if slices.native_k else _("Index among the resampled slices"),
@@ -83,7 +89,9 @@ def _placeColumns(classification: Classification) -> list[_Column]:
     ]
     if slices.instance_numbers:
         columns.append(
-            _Column(INSTANCE, _("Instance"), slices.instance_numbers, vtk.vtkIntArray(), _("DICOM instance number"))
+            _Column(
+                INSTANCE, columnTitle(INSTANCE), slices.instance_numbers, vtk.vtkIntArray(), _("DICOM instance number")
+            )
         )
     description = _("Position along the slice normal, counted towards {axis}").format(axis=letter)
     columns.append(_Column(POSITION, letter, positions.tolist(), vtk.vtkDoubleArray(), description, "mm"))
@@ -103,8 +111,10 @@ def _classColumns(classification: Classification) -> list[_Column]:
     labels = [label.name for label in classification.labels]
     trust = _("calibrated") if classification.calibrated else _("uncalibrated")
     columns = [
-        _Column(LABEL, _("Label"), [labels[best] for best in slices.best], vtk.vtkStringArray()),
-        _Column(PROBABILITY, _("Probability"), _shown(slices.probabilities.max(axis=1)), vtk.vtkDoubleArray(), trust),
+        _Column(LABEL, columnTitle(LABEL), [labels[best] for best in slices.best], vtk.vtkStringArray()),
+        _Column(
+            PROBABILITY, columnTitle(PROBABILITY), _shown(slices.probabilities.max(axis=1)), vtk.vtkDoubleArray(), trust
+        ),
     ]
     for n, label in enumerate(labels):
         values = _shown(slices.probabilities[:, n])

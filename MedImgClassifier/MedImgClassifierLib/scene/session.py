@@ -22,7 +22,7 @@ def createScene() -> Any:
     The logics that serve the scene hold it and it holds them: give it to `closeScene` when it is done.
     """
     scene = slicer.vtkMRMLScene()
-    _addCache(scene)
+    addCache(scene)
     application = slicer.vtkSlicerApplicationLogic()
     application.SetMRMLScene(scene)
     application.GetColorLogic().SetMRMLScene(scene)
@@ -56,7 +56,7 @@ def closeScene(scene: Any) -> None:
     folder.cleanup()
 
 
-def _addCache(scene: Any) -> None:
+def addCache(scene: Any) -> None:
     """MRB files are packed and unpacked in the cache folder; `closeScene` removes it."""
     folder = tempfile.TemporaryDirectory(prefix="medimg-scene-")
     cache = slicer.vtkCacheManager()

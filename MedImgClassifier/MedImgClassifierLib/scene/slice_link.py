@@ -164,6 +164,12 @@ def showsVolume(sliceNode: Any, volumeNode: Any) -> bool:
     return composite is not None and composite.GetBackgroundVolumeID() == volumeNode.GetID()
 
 
+def isElsewhere(volumeNode: Any) -> bool:
+    """Whether there are slice views and none of them shows this volume."""
+    views = nodes.nodesOfClass(volumeNode.GetScene(), "vtkMRMLSliceCompositeNode")
+    return bool(views) and all(view.GetBackgroundVolumeID() != volumeNode.GetID() for view in views)
+
+
 def jumpToRow(
     scene: Any, classification: Classification, volumeNode: Any, row: int, label: int | None = None
 ) -> list[str]:

@@ -10,7 +10,7 @@ import vtk
 from ..translation import _
 from . import nodes
 from .geometry import rasFromLps, vtkMatrixFromArray, worldGeometry
-from .hierarchy import itemOf
+from .hierarchy import addToHierarchy, itemOf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +26,7 @@ def addVolume(scene: Any, volume: Volume, name: str) -> Any:
 
     A tilted or unevenly spaced stack is shown on the even stack of `Volume.regular()`; the node then says why
     and by how much the farthest slice moved (attributes MedImgClassifier.Resampled and .LargestShiftMm).
+    `acquisition.addAcquiredVolume` shows it without resampling.
     """
     from ..engine.slice_view import display_window
 
@@ -113,12 +114,12 @@ def volumeWith(node: Any, voxels: NDArray[Any]) -> Volume:
     """The Volume that a node shows, with voxels that were copied from it. Raises Refusal INPUT_GEOMETRY."""
     from dataclasses import replace
 
-    units = "RGB" if voxels.ndim == 4 else _unitsOf(node)
+    units = "RGB" if voxels.ndim == 4 else unitsOf(node)
     return replace(
         worldGeometry(node),
         voxels=voxels,
         units=units,
-        modality=_modalityOf(node) or ("CT" if units == "HU" else ""),
+        modality=modalityOf(node) or ("CT" if units == "HU" else ""),
         source=_sourceOf(node, len(voxels)),
     )
 
@@ -135,16 +136,18 @@ def _describe(node: Any, volume: Volume) -> None:
         node.SetAttribute("DICOM.instanceUIDs", " ".join(volume.source.sop_instance_uids))
     if volume.source.instance_numbers:
         node.SetAttribute("DICOM.instanceNumbers", " ".join(str(n) for n in volume.source.instance_numbers))
+    if volume.source.series_uid:
+        addToHierarchy(node, volume.source.series_uid)
 
 
-def _unitsOf(node: Any) -> str:
+def unitsOf(node: Any) -> str:
     """Units of the voxel values as a Volume names them: 'HU', 'SUVbw' or 'arbitrary'."""
     entry = node.GetVoxelValueUnits()
     code = entry.GetCodeValue() if entry is not None else ""
     return next((units for units, (known, _meaning) in _UNITS.items() if known == code), "arbitrary")
 
 
-def _modalityOf(node: Any) -> str:
+def modalityOf(node: Any) -> str:
     """DICOM modality from the node or from its subject hierarchy item; '' where neither knows."""
     hierarchy, item = itemOf(node)
     name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()

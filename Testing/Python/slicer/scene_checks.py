@@ -23,6 +23,11 @@ def voxelsOf(node):
 def brightestLps(node):
     """[3] where the brightest voxel of a node lies in the patient, through its matrix and parent transform."""
     k, j, i = np.unravel_index(voxelsOf(node).argmax(), voxelsOf(node).shape)
+    return ijkLps(node, i, j, k)
+
+
+def ijkLps(node, i, j, k):
+    """[3] where (i, j, k) of a volume node lies in the patient, through its matrix and parent transform."""
     point = (ijkToRas(node) @ [i, j, k, 1])[:3]
     toWorld = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, toWorld)
@@ -87,7 +92,11 @@ def addAcquired(scene, volume: Volume, bend=0.0):
 
 
 def acquire(node, volume: Volume, bend=0.0):
-    """Hang a node of evenly spaced slices under the transform that Slicer makes for a tilted or uneven series."""
+    """Hang a node of evenly spaced slices under the transform that Slicer makes for a tilted or uneven series.
+
+    Written after Slicer's DICOMScalarVolumePlugin and apart from scene/acquisition.py on purpose: what is read from
+    a node is checked against this, and so is the node that we make ourselves.
+    """
     slices, rows, columns = volume.voxels.shape
     corners = np.array([[0, 0, 1], [columns, 0, 1], [0, rows, 1], [columns, rows, 1]])
     matrix = ijkToRas(node)

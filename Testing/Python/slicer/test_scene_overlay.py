@@ -252,7 +252,7 @@ class Legend(unittest.TestCase):
         modules = SimpleNamespace(colors=SimpleNamespace(logic=lambda: logic))
         return mock.patch.object(slicer, "modules", modules, create=True)
 
-    def test_without_the_module_nothing_is_made(self):
+    def test_without_color_legends_nothing_is_made(self):
         before = nodeIds(self.scene)
         with mock.patch.object(slicer, "modules", SimpleNamespace(), create=True):
             self.assertFalse(legend.showLegend(self.evidence))
@@ -268,6 +268,14 @@ class Legend(unittest.TestCase):
         self.assertEqual(self.evidence.GetDisplayNode().GetClassName(), "vtkMRMLScalarVolumeDisplayNode")
         overlay.changeClass(self.evidence, self.classification, 1, self.volume)
         self.assertEqual(shown.GetTitleText(), "nothing (nothing speaks for it)")
+
+    def test_it_is_made_without_modules_where_its_nodes_are_known(self):
+        logic = slicer.vtkSlicerColorLogic()
+        logic.SetMRMLScene(self.scene)
+        self.addCleanup(logic.SetMRMLScene, None)
+        with mock.patch.object(slicer, "modules", SimpleNamespace(), create=True):
+            self.assertTrue(legend.showLegend(self.evidence))
+        self.assertTrue(legend.legendOf(self.evidence).GetVisibility())
 
     def test_it_goes_with_the_overlay(self):
         before = nodeIds(self.scene)

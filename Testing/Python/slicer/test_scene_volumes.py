@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import unittest
+from dataclasses import replace
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -80,6 +81,20 @@ class VolumeNodes(unittest.TestCase):
         back = volumeFromNode(addVolume(self.scene, Volume.from_matrix(voxels, np.eye(4), units="RGB"), "rgb"))
         np.testing.assert_array_equal(back.voxels, voxels)
         self.assertEqual(back.units, "RGB")
+
+    def test_series_comes_back_from_the_subject_hierarchy(self):
+        for kind in ("axial", "tilted"):
+            with self.subTest(kind):
+                volume = exampleVolume(kind)
+                volume = replace(volume, source=replace(volume.source, series_uid="1.2.840.7"))
+                node = addVolume(self.scene, volume, kind)
+                self.assertEqual(volumeFromNode(node).source.series_uid, "1.2.840.7")
+                other = addVolume(self.scene, exampleVolume(kind), "other")
+                self.assertEqual(volumeFromNode(other).source.series_uid, "")
+
+    def test_without_a_series_no_hierarchy_is_made(self):
+        addVolume(self.scene, exampleVolume("axial"), "axial")
+        self.assertEqual(self.scene.GetNumberOfNodesByClass("vtkMRMLSubjectHierarchyNode"), 0)
 
     def test_hounsfield_units_make_it_ct(self):
         volume = Volume.from_matrix(np.zeros((2, 3, 4), np.int16), np.eye(4), units="HU")
