@@ -5,11 +5,9 @@ the answer, and this file connects both to the panel. Opening the panel imports 
 """
 
 import importlib
-import logging
 import shutil
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import slicer
@@ -20,6 +18,8 @@ from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import *
 from slicer.util import VTKObservationMixin
+
+from MedImgClassifierLib.workflow.logic import ClassificationLogic
 
 
 class MedImgClassifier(ScriptedLoadableModule):
@@ -176,7 +176,7 @@ class MedImgClassifierWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.onReload(self)
 
 
-class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
+class MedImgClassifierLogic(ScriptedLoadableModuleLogic, ClassificationLogic):
     """Classification as a script uses it, without the panel:
 
     logic = slicer.util.getModuleLogic("MedImgClassifier")
@@ -187,102 +187,10 @@ class MedImgClassifierLogic(ScriptedLoadableModuleLogic):
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
         # PythonSlicer brings the environment of Slicer's Python; it is on the PATH inside Slicer
-        self.pythonCommand = (shutil.which("PythonSlicer") or sys.executable,)
-        self.client = None
-        self.blocks = {}  # of the last classification: stage -> its longest step in seconds
-        self.forgetResults()
+        ClassificationLogic.__init__(self, (shutil.which("PythonSlicer") or sys.executable,))
 
     def getParameterNode(self):
         return MedImgClassifierParameterNode(super().getParameterNode())
-
-    def bundles(self):
-        """Installed models, shipped and imported: folders by name; empty where there is none."""
-        from MedImgClassifierLib import resources
-        from MedImgClassifierLib.engine.errors import Refusal
-
-        try:
-            return resources.bundles()
-        except Refusal:
-            logging.warning("MedImgClassifier: no model is installed")
-            return {}
-
-    def workerClient(self):
-        """The client of the inference process, which it starts when it is needed."""
-        from MedImgClassifierLib.worker.client import Client
-
-        self.client = self.client or Client(self.pythonCommand)
-        return self.client
-
-    def start(self, volumeNodes, bundlePath, restriction=None, **settings):
-        """Begin to classify volume nodes {channel: node}; a timer calls `step` of the job that is returned.
-
-        restriction: as scene.restriction.record tells it; settings: as worker.session.Session.classify takes them.
-        Raises Refusal.
-        """
-        from MedImgClassifierLib.scene.classification_job import ClassificationJob
-
-        return ClassificationJob(self.workerClient(), volumeNodes, Path(bundlePath), restriction, **settings)
-
-    def process(self, volumeNode, bundlePath, progress=None, **settings):
-        """Classify the slices of a volume node, add the result to its scene, and wait for it.
-
-        progress(stage, fraction) is called on the way; what it raises ends the work and is raised again.
-        Returns the nodes of the result (scene.result_nodes.ResultNodes). An earlier result of the same volume and
-        model is replaced. Raises Refusal, which leaves the scene as it was.
-        """
-        job = self.start({self.channel(bundlePath): volumeNode}, bundlePath, **settings)
-        try:
-            while not job.step():
-                if progress:
-                    progress(job.stage, job.fraction)
-                time.sleep(0.0 if job.busy else 0.02)
-        except BaseException:
-            job.cancel()
-            while not job.step():
-                time.sleep(0.02)
-            raise
-        result = job.result()
-        self.remember(result, job)
-        return result
-
-    def channel(self, bundlePath):
-        """Name of the first input of a model."""
-        from MedImgClassifierLib.engine.card import read_card
-
-        channels = read_card(Path(bundlePath)).channels
-        return channels[0].name if channels else "image"
-
-    def remember(self, result, job):
-        """Take over the answer of a job that has ended, and log it."""
-        self._read = ((result.provenance, result.provenance.GetMTime()), job.classification)
-        self.blocks = job.blocks
-        bundle, seconds = job.classification.bundle, time.monotonic() - job.began
-        longest = ", ".join(f"{stage} {1000 * block:.0f} ms" for stage, block in job.blocks.items())
-        logging.info(f"Classified a volume by {bundle['id']} {bundle['version']} in {seconds:.1f} s ({longest})")
-
-    def classification(self, table):
-        """The Classification behind a results table; None where its record was deleted or altered."""
-        from MedImgClassifierLib.scene import evidence_choice, result_nodes
-
-        record = result_nodes.resultOf(table).provenance
-        state = (record, record.GetMTime()) if record else None
-        if self._read[0] != state:
-            self._read = (state, evidence_choice.recordedClassification(table))
-        return self._read[1]
-
-    def forgetResults(self):
-        self._read = (None, None)
-
-    def removeResult(self, table):
-        """Remove a result's table, plot, record and evidence from the scene; a review of it stays."""
-        from MedImgClassifierLib.scene import result_nodes
-
-        result_nodes.removeResult(table.GetScene(), table)
-
-    def close(self):
-        """End the inference process."""
-        if self.client:
-            self.client.close()
 
 
 class MedImgClassifierTest(ScriptedLoadableModuleTest):

@@ -24,7 +24,8 @@ class ReviewForm:
     def show(self, view: View, shown: Shown | None) -> None:
         showButton(self._ui.reviewCollapsibleButton, view.review)
         showLine(self._ui.reviewNoteLabel, view.review_note)
-        state = (shown.review, shown.evidence_labels) if shown and shown.classification else None
+        table = self._panel.table()
+        state = (table.GetID(), shown.review, _labels(shown)) if shown and table else None
         if state != self._filled:  # what a reviewer is writing is not overwritten
             self._filled = state
             self._fill(shown)
@@ -32,14 +33,13 @@ class ReviewForm:
 
     def _fill(self, shown: Shown | None) -> None:
         ui, review = self._ui, shown.review if shown else None
-        labels = [label.name for label in shown.classification.labels] if shown and shown.classification else []
         for button in self._buttons.values():
             button.autoExclusive = False  # or none could be unchecked
         with noSignals(*self._buttons.values(), ui.correctedClassSelector, ui.commentEdit):
             for verdict, button in self._buttons.items():
                 button.checked = review is not None and review.verdict == verdict
             ui.correctedClassSelector.clear()
-            ui.correctedClassSelector.addItems(labels)
+            ui.correctedClassSelector.addItems(_labels(shown))
             ui.correctedClassSelector.setCurrentText(review.corrected if review else "")
             ui.commentEdit.plainText = review.comment if review else ""
         for button in self._buttons.values():
@@ -58,3 +58,8 @@ class ReviewForm:
         verdict, ui = self._verdict(), self._ui
         corrected = ui.correctedClassSelector.currentText.strip() if verdict == "disagree" else ""
         self._panel.saveReview(verdict, corrected, ui.commentEdit.plainText.strip())
+
+
+def _labels(shown: Shown | None) -> list[str]:
+    """Names of the classes of the model that made the result."""
+    return [label.name for label in shown.classification.labels] if shown and shown.classification else []

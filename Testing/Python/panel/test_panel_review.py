@@ -101,6 +101,26 @@ def test_leaving_and_entering_shows_the_saved_review(result: SimpleNamespace) ->
     assert result.ui.agreeButton.checked and result.ui.commentEdit.plainText == "yes"
 
 
+def test_what_is_being_written_stays_with_its_result(result: SimpleNamespace, volume: Any) -> None:
+    """The labels are the same and neither has a review: only the result itself differs."""
+    import slicer
+
+    first = result.panel.panel.table()
+    other = slicer.mrmlScene.CopyNode(volume)
+    other.SetName("another head")
+    other.CreateDefaultDisplayNodes()
+    result.ui.inputSelector.setCurrentNode(other)
+    result.press()
+    result.settled()
+    second = result.panel.panel.table()
+    assert second is not first
+    result.ui.disagreeButton.click()
+    result.ui.commentEdit.plainText = "written of the other head"
+    result.ui.resultSelector.setCurrentNode(first)
+    assert result.ui.commentEdit.plainText == "" and not result.ui.disagreeButton.checked
+    assert not result.ui.saveReviewButton.enabled
+
+
 # --- files
 
 
@@ -117,7 +137,7 @@ def menu(result: SimpleNamespace) -> Any:
 
 
 def test_table_has_a_row_for_each_slice(menu: Any, folder: Path) -> None:
-    menu.export(folder / "r.csv", menu.writeCsv)
+    menu.export("csv", folder / "r.csv")
     rows = list(csv.DictReader((folder / "r.csv").open(encoding="utf-8")))
     assert [row["k"] for row in rows] == ["0", "1", "2", "3", "4"]
     assert {row["label"] for row in rows} == {"HeadCT"}
@@ -126,14 +146,14 @@ def test_table_has_a_row_for_each_slice(menu: Any, folder: Path) -> None:
 def test_record_gives_the_classification_back(menu: Any, result: SimpleNamespace, folder: Path) -> None:
     from MedImgClassifierLib.engine.result import Classification
 
-    menu.export(folder / "r.json", menu.writeJson)
+    menu.export("json", folder / "r.json")
     found = Classification.from_json(json.loads((folder / "r.json").read_text()))
     assert found.in_words() == "HeadCT in 5 of 5 slices (uncalibrated)"
 
 
 def test_report_has_pictures_the_verdict_and_no_scripts(menu: Any, result: SimpleNamespace, folder: Path) -> None:
     review(result, "disagree", "ChestCT", "<script>alert(1)</script>")
-    menu.export(folder / "r.html", menu.writeHtml)
+    menu.export("html", folder / "r.html")
     text = (folder / "r.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," in text
     assert "ChestCT" in text and "<script>alert" not in text
@@ -145,7 +165,7 @@ def test_report_of_a_changed_volume_says_so_and_shows_no_pictures_of_it(
 ) -> None:
     volume.SetOrigin(1.0, 0.0, 0.0)
     result.settled()
-    menu.export(folder / "r.html", menu.writeHtml)
+    menu.export("html", folder / "r.html")
     text = (folder / "r.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," not in text
     assert "out of date" in text.lower()
@@ -156,26 +176,29 @@ def test_table_and_record_of_a_changed_volume_say_so(
 ) -> None:
     volume.SetOrigin(1.0, 0.0, 0.0)
     result.settled()
-    menu.export(folder / "r.csv", menu.writeCsv)
-    menu.export(folder / "r.json", menu.writeJson)
+    menu.export("csv", folder / "r.csv")
+    menu.export("json", folder / "r.json")
     rows = list(csv.DictReader((folder / "r.csv").open(encoding="utf-8")))
     assert all(row["notice"].startswith("OUT OF DATE (geometry changed since)") for row in rows)
     assert json.loads((folder / "r.json").read_text())["provenance"]["out_of_date"] == ["geometry"]
 
 
 def test_folder_that_cannot_be_written_to_is_said(menu: Any, result: SimpleNamespace, folder: Path) -> None:
-    menu.export(folder / "missing" / "r.csv", menu.writeCsv)
+    menu.export("csv", folder / "missing" / "r.csv")
     assert "USAGE_FILE_NOT_WRITTEN" in result.ui.messageLabel.text
     assert list(folder.iterdir()) == []
 
 
-def test_failed_export_leaves_the_file_that_was_there(menu: Any, folder: Path) -> None:
+def test_failed_export_leaves_the_file_that_was_there(menu: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from MedImgClassifierLib.engine import report
+
     (folder / "r.csv").write_text("mine")
 
-    def fail(path: Path) -> None:
+    def fail(result: Any, path: Path) -> None:
         path.write_text("half")
         raise OSError(28, "No space left on device")
 
-    menu.export(folder / "r.csv", fail)
+    monkeypatch.setattr(report, "write_csv", fail)
+    menu.export("csv", folder / "r.csv")
     assert (folder / "r.csv").read_text() == "mine"
     assert [file.name for file in folder.iterdir()] == ["r.csv"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..scene.freshness import Freshness
 from ..scene.results_watch import ResultsWatch
 from ..scene.slice_watch import SliceLink
-from .running import soon
+from .running import Timers
 
 if TYPE_CHECKING:
     from ..engine.result import Classification
@@ -30,6 +30,7 @@ class ResultFollower:
         manifestOf: Callable[[Any], str | None],
         onChanged: Callable[[], None],
         onScrolled: Callable[[], None],
+        timers: Timers,
     ) -> None:
         self.views: dict[str, tuple[int, bool]] = {}
         self.watch = ResultsWatch(scene, manifestOf, self._onFreshness)
@@ -38,8 +39,8 @@ class ResultFollower:
         self._followed: Any = None
         self._classification: Classification | None = None
         self._last = ""
-        self._changed, self._scrolled = soon(onChanged), soon(onScrolled)
-        self._checking = soon(self._check, repeated=True)
+        self._changed, self._scrolled = timers(onChanged), timers(onScrolled)
+        self._checking = timers(self._check, repeated=True)
 
     def follow(self, table: Any, classification: Classification | None, volumeNode: Any) -> None:
         """Follow this result from now on; nothing begins anew where it is the one that is followed already."""
