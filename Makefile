@@ -7,6 +7,8 @@ VENV ?= .venv
 LIGHT ?= $(VENV)-light
 OUT ?= out/first-light
 SAMPLE ?=
+HEADLESS ?=
+PORT ?= 0
 BUNDLE ?= body-region
 DATA ?= ../shared/data
 # The first interpreter that is new enough and can make an environment; 3.12 is what Slicer has.
@@ -20,7 +22,8 @@ VERSIONS := pyproject.toml constraints.txt
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 	@echo
-	@echo "Variables: SAMPLE=volume or DICOM folder, OUT=folder, BUNDLE=name, DATA=training data, PYTHON=, VENV="
+	@echo "Variables: SAMPLE=volume or DICOM folder, HEADLESS=1, OUT=folder, PORT=number, BUNDLE=name, DATA=training data,"
+	@echo "PYTHON=, VENV="
 
 # Installed editable, so that one environment serves the source tree as it changes.
 $(BIN)/python:
@@ -31,8 +34,8 @@ $(BIN)/python:
 
 $(VENV)/run.stamp: $(VERSIONS) | $(BIN)/python
 	@echo "Installing ..."
-	@$(PIP) -e ".[scene,sample]"
-	@$(BIN)/python Testing/check_libraries.py numpy SimpleITK onnxruntime vtk slicer
+	@$(PIP) -e ".[viewer,sample]"
+	@$(BIN)/python Testing/check_libraries.py numpy SimpleITK onnxruntime vtk slicer trame_slicer
 	@touch $@
 
 # What `make run` has and the tests' own tools, in an environment that never gets torch.
@@ -52,20 +55,26 @@ $(VENV)/bench.stamp: $(VERSIONS) $(VENV)/test.stamp
 	@$(PIP) -e ".[bench]"
 	@touch $@
 
-run: $(VENV)/run.stamp ## classify a real volume (SAMPLE=... for your own) and say where the results are
+# The viewer draws by OpenGL: as root the two system packages that this needs are installed, else the line is printed.
+run: $(VENV)/run.stamp ## see a real volume classified, in a browser; HEADLESS=1: as files, without one
+	@$(BIN)/python -m MedImgClassifierLib.viewer.graphics --install
 	@set -e; sample="$(SAMPLE)"; \
 	if [ -z "$$sample" ]; then sample=$$($(BIN)/python Testing/sample_volume.py out/sample); fi; \
-	$(BIN)/medimg classify "$$sample" --bundle "$(BUNDLE)" --out "$(OUT)"; \
-	echo; echo "Look at:"; \
-	for file in "$(OUT)"/overlay.png "$(OUT)"/results.csv "$(OUT)"/results.json "$(OUT)"/report.html "$(OUT)"/scene.mrb; do \
-		test -f "$$file" || { echo "missing: $$file" >&2; exit 1; }; \
-		echo "  $$(cd "$$(dirname "$$file")" && pwd)/$$(basename "$$file")"; done
+	if [ -z "$(HEADLESS)" ]; then \
+		$(BIN)/medimg view "$$sample" --bundle "$(BUNDLE)" --classify --port "$(PORT)"; \
+	else \
+		$(BIN)/medimg view "$$sample" --bundle "$(BUNDLE)" --classify --once "$(OUT)"; \
+		echo; echo "Look at:"; \
+		for file in "$(OUT)"/views.png "$(OUT)"/report.html "$(OUT)"/results.csv "$(OUT)"/results.json "$(OUT)"/scene.mrb; do \
+			test -f "$$file" || { echo "missing: $$file" >&2; exit 1; }; \
+			echo "  $$(cd "$$(dirname "$$file")" && pwd)/$$(basename "$$file")"; done; \
+	fi
 
 test: test-light test-full ## everything: without torch first, then with all runtimes
 
-test-light: $(LIGHT)/test.stamp ## the tests of engine, command line, scene and panel where torch is not installed
+test-light: $(LIGHT)/test.stamp ## the tests of engine, command line, scene, panel and viewer where torch is not installed
 	@$(LIGHT)/bin/python -c 'import importlib.util as u; assert u.find_spec("torch") is None, "torch is in $(LIGHT)"'
-	$(LIGHT)/bin/python -m pytest -q $(addprefix Testing/Python/,engine presenter cli worker slicer host panel)
+	$(LIGHT)/bin/python -m pytest -q $(addprefix Testing/Python/,engine presenter cli worker slicer host panel viewer)
 
 test-full: $(VENV)/test.stamp ## ruff, mypy --strict, all tests
 	$(BIN)/ruff check .
@@ -87,7 +96,8 @@ translations: $(LIGHT)/test.stamp ## bring the translations up to date with the 
 
 screenshots: $(LIGHT)/test.stamp ## make the pictures in Resources/Screenshots again, with the sample volume
 	@set -e; sample=$$($(LIGHT)/bin/python Testing/sample_volume.py out/sample); for language in en zh_CN; do \
-		PYTHONPATH=Testing $(LIGHT)/bin/python -m host.screenshot "$$sample" Resources/Screenshots $$language; done
+		PYTHONPATH=Testing $(LIGHT)/bin/python -m host.screenshot "$$sample" Resources/Screenshots $$language; done; \
+	$(LIGHT)/bin/python Testing/viewer_screenshots.py "$$sample" Resources/Screenshots
 
 clean: ## remove the environment, caches, out/ and build/ (with what `make model` goes on from)
 	rm -rf .venv .venv-light out build dist .mypy_cache .pytest_cache .ruff_cache

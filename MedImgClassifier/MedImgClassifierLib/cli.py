@@ -66,6 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     classify.set_defaults(run=_classify)
 
+    view = verbs.add_parser("view", help="see a volume, its answer and its evidence in a browser on this computer")
+    view.add_argument("input", nargs="?", type=_folder, metavar="INPUT", help="what to open first: as for classify")
+    view.add_argument("--bundle", metavar="NAME", default="", help="the model to choose")
+    view.add_argument("--port", type=_port, default=0, help="of 127.0.0.1 (default: any that is free)")
+    view.add_argument("--root", type=_folder, metavar="DIR", help="let the page open what lies in this folder")
+    view.add_argument("--classify", action="store_true", help="classify INPUT at once")
+    view.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
+    view.add_argument(
+        "--once", type=_folder, metavar="DIR", help="write views.png and the results into DIR, and end: no browser"
+    )
+    view.set_defaults(run=_view)
+
     bundles = verbs.add_parser("bundles", help="list the bundles, shipped and imported, with their cards")
     bundles.set_defaults(run=_bundles)
 
@@ -119,6 +131,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 0 <= int(text) < 65536):
+        raise argparse.ArgumentTypeError("it must be a number from 0 to 65535")
+    return int(text)
+
+
 def _given(text: str) -> str:
     if not text:  # an unset variable of a script would otherwise mean the current folder
         raise argparse.ArgumentTypeError("it must not be empty")
@@ -144,6 +162,23 @@ def _classify(arguments: argparse.Namespace) -> None:
         batch=arguments.batch,
         threads=arguments.threads,
         evidence=arguments.evidence,
+    )
+
+
+def _view(arguments: argparse.Namespace) -> None:
+    from .viewer.command import view
+
+    if arguments.bundle:
+        bundle_path(arguments.bundle)  # refuses one that is not there
+    view(
+        arguments.input,
+        arguments.bundle,
+        port=arguments.port,
+        root=arguments.root,
+        classify=arguments.classify,
+        browser=not arguments.no_browser,
+        once=arguments.once,
+        language=_language(),
     )
 
 

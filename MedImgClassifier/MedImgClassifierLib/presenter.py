@@ -253,6 +253,7 @@ def _stage_words(stage: str) -> str:
         "copy": _("Copying"),
         "hand over": _("Handing over"),
         "start": _("Starting the inference process"),
+        "unpack": _("Unpacking"),
         "read": _("Reading"),
         "load": _("Loading the model"),
         "prepare": _("Preparing"),

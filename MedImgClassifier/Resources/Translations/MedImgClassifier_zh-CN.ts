@@ -351,6 +351,10 @@
         <translation>正在启动推理进程</translation>
     </message>
     <message>
+        <source>Unpacking</source>
+        <translation>正在解压</translation>
+    </message>
+    <message>
         <source>Reading</source>
         <translation>正在读取</translation>
     </message>
@@ -552,16 +556,16 @@
         <translation>输入体数据：</translation>
     </message>
     <message>
+        <source>Intended use: {use}</source>
+        <translation>预期用途：{use}</translation>
+    </message>
+    <message>
         <source>The segmentation has no segment to restrict to.</source>
-        <translation>该分割没有可用于限定范围的区段。</translation>
+        <translation type="vanished">该分割没有可用于限定范围的区段。</translation>
     </message>
     <message>
         <source>Choose a segment: the one that was chosen is gone.</source>
-        <translation>请选择一个分割区：原先选择的已不存在。</translation>
-    </message>
-    <message>
-        <source>Intended use: {use}</source>
-        <translation>预期用途：{use}</translation>
+        <translation type="vanished">请选择一个分割区：原先选择的已不存在。</translation>
     </message>
 </context>
 <context>
@@ -665,12 +669,12 @@ GPU：另需 PyTorch，2-3 GB，适用于 NVIDIA 显卡；由 Slicer 的 PyTorch
         <translation>分类失败。</translation>
     </message>
     <message>
-        <source>Canceled.</source>
-        <translation>已取消。</translation>
-    </message>
-    <message>
         <source>The report is on the clipboard.</source>
         <translation>报告已复制到剪贴板。</translation>
+    </message>
+    <message>
+        <source>Canceled.</source>
+        <translation type="vanished">已取消。</translation>
     </message>
 </context>
 <context>
@@ -845,16 +849,24 @@ GPU：另需 PyTorch，2-3 GB，适用于 NVIDIA 显卡；由 Slicer 的 PyTorch
         <translation>切片</translation>
     </message>
     <message>
+        <source>Instance</source>
+        <translation>实例</translation>
+    </message>
+    <message>
+        <source>Label</source>
+        <translation>类别</translation>
+    </message>
+    <message>
+        <source>Probability</source>
+        <translation>概率</translation>
+    </message>
+    <message>
         <source>Index K of the acquired slice</source>
         <translation>采集切片的序号 K</translation>
     </message>
     <message>
         <source>Index among the resampled slices</source>
         <translation>重采样切片中的序号</translation>
-    </message>
-    <message>
-        <source>Instance</source>
-        <translation>实例</translation>
     </message>
     <message>
         <source>DICOM instance number</source>
@@ -873,14 +885,6 @@ GPU：另需 PyTorch，2-3 GB，适用于 NVIDIA 显卡；由 Slicer 的 PyTorch
         <translation>未校准</translation>
     </message>
     <message>
-        <source>Label</source>
-        <translation>类别</translation>
-    </message>
-    <message>
-        <source>Probability</source>
-        <translation>概率</translation>
-    </message>
-    <message>
         <source>(uncalibrated)</source>
         <translation>（未校准）</translation>
     </message>
@@ -897,6 +901,249 @@ GPU：另需 PyTorch，2-3 GB，适用于 NVIDIA 显卡；由 Slicer 的 PyTorch
     <message>
         <source>Shown on an even stack: acquired slices are {reason}; largest shift {shift} mm</source>
         <translation>以等间距堆叠显示：采集切片 {reason}；最大偏移 {shift} mm</translation>
+    </message>
+</context>
+<context>
+    <name>viewer.page_state</name>
+    <message>
+        <source>Intended use: {use}</source>
+        <translation>预期用途：{use}</translation>
+    </message>
+</context>
+<context>
+    <name>viewer.viewer</name>
+    <message>
+        <source>Volume</source>
+        <translation>体数据</translation>
+    </message>
+    <message>
+        <source>Something went wrong; the terminal in which the viewer was started says what.</source>
+        <translation>出现错误，详情见启动查看器的终端。</translation>
+    </message>
+    <message>
+        <source>{count} images</source>
+        <translation>{count} 幅图像</translation>
+    </message>
+</context>
+<context>
+    <name>viewer.words</name>
+    <message>
+        <source>Research use only, not for diagnosis.</source>
+        <translation>仅供研究使用，不用于诊断。</translation>
+    </message>
+    <message>
+        <source>Show or hide the panel</source>
+        <translation>显示或隐藏面板</translation>
+    </message>
+    <message>
+        <source>Layout</source>
+        <translation>布局</translation>
+    </message>
+    <message>
+        <source>Light or dark</source>
+        <translation>浅色或深色</translation>
+    </message>
+    <message>
+        <source>Language</source>
+        <translation>语言</translation>
+    </message>
+    <message>
+        <source>Input</source>
+        <translation>输入</translation>
+    </message>
+    <message>
+        <source>Drop a DICOM folder, a zip of it, NIfTI, NRRD or MetaImage here.</source>
+        <translation>将 DICOM 文件夹、其 zip 压缩包、NIfTI、NRRD 或 MetaImage 拖放到此处。</translation>
+    </message>
+    <message>
+        <source>Open file...</source>
+        <translation>打开文件…</translation>
+    </message>
+    <message>
+        <source>Open folder...</source>
+        <translation>打开文件夹…</translation>
+    </message>
+    <message>
+        <source>On the server...</source>
+        <translation>服务器上的文件…</translation>
+    </message>
+    <message>
+        <source>Open this folder</source>
+        <translation>打开此文件夹</translation>
+    </message>
+    <message>
+        <source>Sending</source>
+        <translation>正在发送</translation>
+    </message>
+    <message>
+        <source>Sending failed: the viewer does not answer or the files cannot be read. Try again.</source>
+        <translation>发送失败：查看器没有响应，或文件无法读取。请重试。</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>No volume is loaded.</source>
+        <translation>未加载体数据。</translation>
+    </message>
+    <message>
+        <source>Model</source>
+        <translation>模型</translation>
+    </message>
+    <message>
+        <source>About this model</source>
+        <translation>关于此模型</translation>
+    </message>
+    <message>
+        <source>Result</source>
+        <translation>结果</translation>
+    </message>
+    <message>
+        <source>Previous key slice</source>
+        <translation>上一关键切片</translation>
+    </message>
+    <message>
+        <source>Next key slice</source>
+        <translation>下一关键切片</translation>
+    </message>
+    <message>
+        <source>Key slices</source>
+        <translation>关键切片</translation>
+    </message>
+    <message>
+        <source>Evidence</source>
+        <translation>证据图</translation>
+    </message>
+    <message>
+        <source>Show over the image</source>
+        <translation>叠加显示在图像上</translation>
+    </message>
+    <message>
+        <source>Evidence for</source>
+        <translation>证据所属类别</translation>
+    </message>
+    <message>
+        <source>Opacity</source>
+        <translation>不透明度</translation>
+    </message>
+    <message>
+        <source>Threshold</source>
+        <translation>阈值</translation>
+    </message>
+    <message>
+        <source>Part of the strongest evidence in the volume below which nothing is drawn</source>
+        <translation>低于体数据中最强证据的该比例时不绘制</translation>
+    </message>
+    <message>
+        <source>Colors</source>
+        <translation>颜色</translation>
+    </message>
+    <message>
+        <source>Color legend</source>
+        <translation>颜色图例</translation>
+    </message>
+    <message>
+        <source>Review</source>
+        <translation>审阅</translation>
+    </message>
+    <message>
+        <source>Correct class</source>
+        <translation>正确类别</translation>
+    </message>
+    <message>
+        <source>Comment</source>
+        <translation>备注</translation>
+    </message>
+    <message>
+        <source>Save review</source>
+        <translation>保存审阅</translation>
+    </message>
+    <message>
+        <source>Save</source>
+        <translation>保存</translation>
+    </message>
+    <message>
+        <source>Remove this result</source>
+        <translation>移除此结果</translation>
+    </message>
+    <message>
+        <source>Fit</source>
+        <translation>适应窗口</translation>
+    </message>
+    <message>
+        <source>Probability along the slices</source>
+        <translation>沿切片的概率</translation>
+    </message>
+    <message>
+        <source>Several series: choose one</source>
+        <translation>有多个序列：请选择一个</translation>
+    </message>
+    <message>
+        <source>Four views</source>
+        <translation>四视图</translation>
+    </message>
+    <message>
+        <source>Agree</source>
+        <translation>同意</translation>
+    </message>
+    <message>
+        <source>Disagree</source>
+        <translation>不同意</translation>
+    </message>
+    <message>
+        <source>Unsure</source>
+        <translation>不确定</translation>
+    </message>
+    <message>
+        <source>Table (CSV)</source>
+        <translation>表格 (CSV)</translation>
+    </message>
+    <message>
+        <source>Record (JSON)</source>
+        <translation>记录 (JSON)</translation>
+    </message>
+    <message>
+        <source>Report (HTML)</source>
+        <translation>报告 (HTML)</translation>
+    </message>
+    <message>
+        <source>Scene (MRB)</source>
+        <translation>场景 (MRB)</translation>
+    </message>
+    <message>
+        <source>Axial</source>
+        <translation>轴位</translation>
+    </message>
+    <message>
+        <source>3D</source>
+        <translation>三维</translation>
+    </message>
+    <message>
+        <source>Coronal</source>
+        <translation>冠状位</translation>
+    </message>
+    <message>
+        <source>Sagittal</source>
+        <translation>矢状位</translation>
+    </message>
+</context>
+<context>
+    <name>workflow.input_choice</name>
+    <message>
+        <source>The segmentation has no segment to restrict to.</source>
+        <translation>该分割没有可用于限定范围的区段。</translation>
+    </message>
+    <message>
+        <source>Choose a segment: the one that was chosen is gone.</source>
+        <translation>请选择一个分割区：原先选择的已不存在。</translation>
+    </message>
+</context>
+<context>
+    <name>workflow.workflow</name>
+    <message>
+        <source>Canceled.</source>
+        <translation>已取消。</translation>
     </message>
 </context>
 </TS>

@@ -117,7 +117,7 @@ def test_few_tests_are_left_out_where_torch_is_not_installed() -> None:
     heavy = re.compile(r"""(importorskip|needs)\(\s*["'](torch|torchvision|openvino|medimg_training)""")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (rooms,) = re.findall(r"addprefix Testing/Python/,([a-z ]+)", makefile)
-    assert rooms.split() == ["engine", "presenter", "cli", "worker", "slicer", "host", "panel"]
+    assert rooms.split() == ["engine", "presenter", "cli", "worker", "slicer", "host", "panel", "viewer"]
     paths = [path for room in rooms.split() for path in (ROOT / "Testing" / "Python" / room).glob("*.py")]
     found = {f"{path.parent.name}/{path.name}" for path in paths if heavy.search(path.read_text(encoding="utf-8"))}
     assert found == {

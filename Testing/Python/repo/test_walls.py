@@ -31,6 +31,7 @@ NEVER = {
     "resources": SLICER | QT | RUNTIMES | TRAINING,
     "translation": QT | RUNTIMES | TRAINING,
     "installation": SLICER | QT | RUNTIMES | TRAINING,
+    "workflow": QT | RUNTIMES | TRAINING,
     "panel": RUNTIMES | TRAINING,
     "viewer": RUNTIMES | TRAINING,
     "cli": QT,
@@ -47,8 +48,12 @@ MAY_ENTER = {
     "resources": {"engine"},
     "translation": set(),
     "installation": {"installation", "worker", "engine", "resources"},
-    "panel": {"panel", "installation", "presenter", "scene", "worker", "engine", "resources", "translation"},
-    "viewer": {"viewer", "presenter", "scene", "worker", "engine", "resources", "translation"},
+    "workflow": {"workflow", "presenter", "scene", "worker", "engine", "resources", "translation"},
+    "panel": {
+        *("panel", "workflow", "installation", "presenter"),
+        *("scene", "worker", "engine", "resources", "translation"),
+    },
+    "viewer": {"viewer", "workflow", "presenter", "scene", "worker", "engine", "resources", "translation"},
     "cli": {
         "cli",
         "installation",
@@ -61,7 +66,7 @@ MAY_ENTER = {
         "translation",
         "training",
     },
-    "module": {"panel", "presenter", "scene", "worker", "engine", "resources", "translation"},
+    "module": {"panel", "workflow", "presenter", "scene", "worker", "engine", "resources", "translation"},
     "training": {"training", "engine", "resources"},
 }
 # Rooms of one file that may touch only some of the engine.
@@ -83,6 +88,7 @@ ENGINE_FLOORS = (
             "dicom_decoding",
             "dicom_series",
             "reading",
+            "archive",
         ),
         *("resize", "preprocess", "quality", "networks", "torch_networks", "heads"),
     },
@@ -95,7 +101,7 @@ ENGINE_FLOORS = (
 )
 # Files of the command line, one room.
 COMMAND = {"cli", "classify_job", "doctor", "kit"}
-FACES = {"scene", "panel", "viewer", "module"}
+FACES = {"scene", "workflow", "panel", "viewer", "module"}
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,9 @@ def test_wheel_carries_code_bundles_and_schemas_and_nothing_else(wheel: Path) ->
     assert f"MedImgClassifierLib/_resources/Models/{BUNDLE}/manifest.json" in names
     assert "MedImgClassifierLib/_resources/requirements.txt" in names  # `medimg kit` packs what it names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    assert "MedImgClassifierLib/_resources/Translations/MedImgClassifier_zh-CN.ts" in names  # the viewer speaks Chinese
+    page = {path.name for path in (ROOT / "MedImgClassifier/MedImgClassifierLib/viewer/page").iterdir()}
+    assert page == {Path(n).name for n in names if n.startswith("MedImgClassifierLib/viewer/page/")}
 
 
 def test_library_comes_from_the_environment(environment: Path, tmp_path: Path) -> None:
