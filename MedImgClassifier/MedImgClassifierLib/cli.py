@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     view = verbs.add_parser("view", help="see a volume, its answer and its evidence in a browser on this computer")
     view.add_argument("input", nargs="?", type=_folder, metavar="INPUT", help="what to open first: as for classify")
     view.add_argument("--bundle", metavar="NAME", default="", help="the model to choose")
+    view.add_argument("--series", metavar="UID", help="which series, where INPUT holds several")
     view.add_argument("--port", type=_port, default=0, help="of 127.0.0.1 (default: any that is free)")
     view.add_argument("--root", type=_folder, metavar="DIR", help="let the page open what lies in this folder")
     view.add_argument("--classify", action="store_true", help="classify INPUT at once")
@@ -173,6 +174,7 @@ def _view(arguments: argparse.Namespace) -> None:
     view(
         arguments.input,
         arguments.bundle,
+        series=arguments.series,
         port=arguments.port,
         root=arguments.root,
         classify=arguments.classify,

@@ -25,6 +25,7 @@ def view(
     source: Path | None,
     bundle: str,
     *,
+    series: str | None,
     port: int,
     root: Path | None,
     classify: bool,
@@ -34,9 +35,10 @@ def view(
 ) -> None:
     """Serve the viewer until it is interrupted. Prints its address.
 
-    source: file, DICOM folder or zip to begin with; bundle: name of the model to choose, '' for any; root: folder whose
-    files the page may open; classify: do so at once; browser: open the page there; once: a folder for views.png and the
-    files of the result: they are written and the viewer ends. Raises Refusal.
+    source: file, DICOM folder or zip to begin with; series: UID of the one to take of several; bundle: name of the
+    model to choose, '' for any; root: folder whose files the page may open; classify: do so at once; browser: open the
+    page there; once: a folder for views.png and the files of the result: they are written and the viewer ends.
+    Raises Refusal.
     """
     if source is not None and not source.exists():
         raise Refusal("INPUT_NOT_FOUND", path=source)
@@ -59,8 +61,11 @@ def view(
             if browser:
                 _open_browser(address, viewer.folder)
         if source is not None:
-            await _worked(viewer, lambda: viewer.open(source))
-            if classify:
+            await _worked(viewer, lambda: viewer.open(source, series=series))
+            if once is not None and viewer.series:
+                listing = "; ".join(str(found) for found in viewer.series)
+                raise Refusal("INPUT_SEVERAL_SERIES", path=source, count=len(viewer.series), listing=listing)
+            if classify and not viewer.refusal:
                 await _worked(viewer, viewer.classify_or_cancel)
         if once is not None:
             while viewer.follower.watch.checking:

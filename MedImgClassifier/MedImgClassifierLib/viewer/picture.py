@@ -21,20 +21,20 @@ def write_views(viewer: Viewer, path: Path) -> None:
 
     picture = Image.new("RGB", (2 * WIDTH, 2 * HEIGHT))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(16)
-    texts = _english_texts(viewer)
-    for n, view in enumerate(words.views()):
+    views, texts = _in_english(viewer)
+    for n, view in enumerate(views):
         x, y = n % 2 * WIDTH, n // 2 * HEIGHT
         picture.paste(Image.fromarray(viewer.views.render(view["name"], (WIDTH, HEIGHT))), (x, y))
-        draw.text((x + 8, y + 6), view["name"], fill=view["color"], font=font)
+        draw.text((x + 8, y + 6), view["title"], fill=view["color"], font=font)
         draw.text((x + WIDTH / 2, y + 6), texts.get(view["name"], ""), fill="white", font=font, anchor="ma")
     picture.save(path)
 
 
-def _english_texts(viewer: Viewer) -> dict[str, str]:
-    """Pillow's own font has no other letters."""
+def _in_english(viewer: Viewer) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """The views, and what stands at their edges: Pillow's own font has no other letters."""
     shown = viewer.shown()
     translation.setLanguage("en")
     try:
-        return viewer.edgeTexts(shown) if shown else {}
+        return words.views(), viewer.edgeTexts(shown) if shown else {}
     finally:
         translation.setLanguage(viewer.language)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from .timers import LoopTimers
 from .views import SLICE_VIEWS, Views
 
 if TYPE_CHECKING:
+    from ..engine.dicom_series import SeriesSummary
     from ..worker.intake import Found
     from .door import Download
 
@@ -45,7 +46,10 @@ _CHOICES = {
 
 
 class Viewer(Workflow):
-    """server: of trame; root: folder whose files the page may open, None for none."""
+    """server: of trame; root: folder whose files the page may open, None for none.
+
+    series: those of what is being opened, while one of them is to be chosen.
+    """
 
     def __init__(self, server: Any, language: str, root: Path | None = None) -> None:
         self._state = server.state
@@ -56,6 +60,7 @@ class Viewer(Workflow):
         self.inputs = InputChoice(self)
         self._files = ServedFiles(root) if root else None
         self._opened: _Opened | None = None
+        self.series: Sequence[SeriesSummary] = ()
         self._temporary = tempfile.TemporaryDirectory(prefix="medimg-viewer-")
         self._made = 0
         self._review_of: Any = None
@@ -318,6 +323,7 @@ class Viewer(Workflow):
             self.goToRow(key.row, key.label)
 
     def _take_images(self, found: Found) -> None:
+        self.series = found.series
         if found.volume is None:
             self._state.series = [
                 {
@@ -346,7 +352,7 @@ class Viewer(Workflow):
 
     def _onEnded(self, work: Any) -> None:
         super()._onEnded(work)
-        if not self._state.series:
+        if not self.series:
             self._forget_opened()
 
     def showRefusal(self, refusal: Refusal) -> None:
@@ -354,7 +360,7 @@ class Viewer(Workflow):
 
     def _choose_series(self, uid: str) -> None:
         """'' for none of them."""
-        self._state.series = None
+        self._state.series, self.series = None, ()
         opened = self._opened
         if opened is None:
             return

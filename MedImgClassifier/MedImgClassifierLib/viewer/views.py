@@ -11,6 +11,7 @@ from typing import Any
 
 import slicer
 
+from ..scene import nodes
 from ..scene.session import addCache
 
 SLICE_VIEWS = ("Red", "Green", "Yellow")
@@ -30,9 +31,12 @@ class Views:
         self.scene = self._application.scene
         self.scene.applicationLogic = self._application.app_logic  # as those of scene.session have it
         addCache(self.scene)
+        for node in nodes.nodesOfClass(self.scene, "vtkMRMLSegmentEditorNode"):
+            node.SetSaveWithScene(False)  # trame-slicer's own
         self._colors = slicer.vtkSlicerColorLogic()  # knows the nodes of color legends
         self._colors.SetMRMLApplicationLogic(self._application.app_logic)
-        self._colors.SetMRMLScene(self.scene)
+        with _no_warnings():  # of color files, which slicer-core has none of
+            self._colors.SetMRMLScene(self.scene)
         manager = self._application.view_manager
         slices = _factory(server, SliceView, ViewType.SLICE_VIEW)
         volumes = _factory(server, ThreeDView, ViewType.THREE_D_VIEW)
