@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,24 +60,28 @@ class Server:
             cwd=bundles.parent,
         )
         self.said = ""
+        self.refused = False  # it has ended by itself
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
         self.address = self._wait_for_address()
 
     def _wait_for_address(self) -> str:
         until = time.monotonic() + START_S
         while time.monotonic() < until:
-            self.read(0.2)
+            time.sleep(0.02)
             if found := re.search(r"http://\S+", self.said):
                 return found[0]
             if self.process.poll() is not None:
                 break
+        self.refused = True
         self.stop()
         raise AssertionError(f"no address was printed:\n{self.said}")
 
-    def read(self, seconds: float) -> None:
-        """Take in what it prints."""
+    def _read(self) -> None:
+        """In a thread: take in what it prints, or it would wait for us."""
         assert self.process.stdout
-        if select.select([self.process.stdout], [], [], seconds)[0]:
-            self.said += os.read(self.process.stdout.fileno(), 1 << 16).decode("utf-8", "replace")
+        while some := os.read(self.process.stdout.fileno(), 1 << 16):
+            self.said += some.decode("utf-8", "replace")
 
     @property
     def origin(self) -> str:
@@ -93,7 +97,7 @@ class Server:
             self.process.kill()
             raise
         finally:
-            self.read(0)
+            self._reading.join(5)
         return int(self.process.returncode)
 
 

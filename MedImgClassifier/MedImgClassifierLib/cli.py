@@ -19,7 +19,9 @@ from .engine.runtimes import DEVICES, PRECISIONS, RUNTIMES
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `medimg`. Returns 0, or the exit status of the refusal (2 usage ... 6 cancelled)."""
     parsed = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being ended leaves as little behind as Ctrl-C
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):  # being ended leaves as little behind as Ctrl-C
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # labels and paths are of any script, a terminal may not be
     try:
@@ -169,6 +171,8 @@ def _classify(arguments: argparse.Namespace) -> None:
 def _view(arguments: argparse.Namespace) -> None:
     from .viewer.command import view
 
+    if arguments.input is None and (arguments.classify or arguments.once):
+        _parser().error("--classify and --once need INPUT")
     if arguments.bundle:
         bundle_path(arguments.bundle)  # refuses one that is not there
     view(

@@ -35,6 +35,15 @@ SCROLL = """
 """
 
 
+# Resolves when the overlay of a new answer has been drawn, or has been already.
+NEXT_PICTURE = """
+() => new Promise((done) => {
+    document.querySelector(".view.Red img").addEventListener("load", done, { once: true });
+    setTimeout(done, 300);
+})
+"""
+
+
 def starts(pairs: int = 7) -> list[Row]:
     """The imports alone and the server until its address is printed, in turns."""
     from browser_driver import Server
@@ -89,13 +98,12 @@ def _classification(window: Any, what: str, place: Path) -> Row:
     """From the click until the overlay is seen, beside the seconds that the worker says it took."""
     page = window.page
     window.wait(lambda: page.locator(".classify").is_enabled(), 120)
-    bare = window.picture("Red")
     began = time.perf_counter()
     page.locator(".classify").click()
     page.wait_for_function("document.querySelector('.classify').innerText === 'Cancel'")
     page.wait_for_function("document.querySelector('.classify').innerText === 'Classify'", timeout=300_000)
+    page.evaluate(NEXT_PICTURE)
     seen = time.perf_counter() - began
-    window.picture("Red", unlike=bare if what == "classification" else None)
     with page.expect_download() as download:
         page.locator(".download-json").click()
     download.value.save_as(place / "result.json")

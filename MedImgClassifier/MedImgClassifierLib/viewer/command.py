@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import tempfile
 import webbrowser
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +71,10 @@ def view(
         if once is not None:
             while viewer.follower.watch.checking:
                 await asyncio.sleep(POLL_S)
+            if viewer.refusal:
+                raise viewer.refusal
+            if classify and viewer.table() is None:
+                raise Refusal("USAGE_NO_RESULT")
             _write(viewer, once)
             raise _Done
 
@@ -104,25 +109,19 @@ async def _worked(viewer: Viewer, begin: Callable[[], None]) -> None:
 
 
 def _write(viewer: Viewer, folder: Path) -> None:
-    """What `once` asks for. Raises the refusal that has kept a result from being."""
+    """What `once` asks for, all of it or nothing. Raises Refusal USAGE_FILE_NOT_WRITTEN."""
     from ..workflow.result_files import Kind, writeFile
     from .picture import write_views
 
-    if viewer.refusal:
-        raise viewer.refusal
+    files: dict[Kind, str] = {"csv": "results.csv", "json": "results.json", "html": "report.html", "mrb": "scene.mrb"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_views(viewer, folder / "views.png")
+        with tempfile.TemporaryDirectory(prefix=".medimg-", dir=folder) as staging:
+            write_views(viewer, Path(staging) / "views.png")
+            for kind, name in files.items() if viewer.table() is not None else ():
+                writeFile(viewer, kind, Path(staging) / name)
+            for made in sorted(Path(staging).iterdir()):
+                made.replace(folder / made.name)
+                print(f"wrote {folder / made.name}")
     except OSError as failed:
-        raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=folder, reason=failed.strerror or failed) from None
-    print(f"wrote {folder / 'views.png'}")
-    if viewer.table() is not None:
-        files: dict[Kind, str] = {
-            "csv": "results.csv",
-            "json": "results.json",
-            "html": "report.html",
-            "mrb": "scene.mrb",
-        }
-        for kind, name in files.items():
-            writeFile(viewer, kind, folder / name)
-            print(f"wrote {folder / name}")
+        raise Refusal("USAGE_FILE_NOT_WRITTEN", path=folder, reason=failed.strerror or str(failed)) from None

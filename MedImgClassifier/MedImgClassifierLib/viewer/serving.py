@@ -7,10 +7,12 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ..engine.errors import Refusal
+from ..workflow.result_files import Kind
 from . import page
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from .uploads import Upload
     from .viewer import Viewer
 
-KINDS = ("csv", "json", "html", "mrb")
+KINDS = get_args(Kind)
 
 
 def serve(
@@ -51,15 +53,20 @@ async def _serve(port: int, language: str, root: Path | None, ready: Callable[[V
     async def begin() -> None:
         try:
             await ready(viewer, door.address(server.port))
+        except asyncio.CancelledError:  # the server ends already
+            raise
         except BaseException as end:
             ends.append(end)
-            await server.stop()
+            with suppress(asyncio.InvalidStateError):
+                await server.stop()
 
     starting: list[asyncio.Task[None]] = []
     server.controller.on_server_ready.add(lambda **_: starting.append(asyncio.ensure_future(begin())))
     try:
         await _run(server, port)
     finally:
+        for task in starting:
+            task.cancel()
         viewer.close()
         door.close()
     if ends:
@@ -92,7 +99,7 @@ def _door(viewer: Viewer) -> Door:
     from .door import Door
 
     def on_upload(upload: Upload) -> None:
-        if viewer.runner.work:
+        if viewer.busy:
             upload.remove()
             raise Refusal("USAGE_VIEWER_BUSY")
         viewer.open(upload.path, upload.name, remove=upload.remove)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import vtk
 
 from .. import presenter, translation
 from ..engine.errors import Refusal
-from ..scene import colors, nodes, overlay, result_nodes
+from ..scene import colors, nodes, overlay, result_nodes, slice_link
 from ..scene.acquisition import addAcquiredVolume
 from ..translation import _
 from ..workflow.input_choice import InputChoice
@@ -45,6 +46,10 @@ _CHOICES = {
 """What the page may change of the settings: names in its state and in the settings."""
 
 
+DOUBLE_CLICK_S = 0.4
+"""A second press so soon after the first was not meant to cancel."""
+
+
 class Viewer(Workflow):
     """server: of trame; root: folder whose files the page may open, None for none.
 
@@ -63,6 +68,7 @@ class Viewer(Workflow):
         self.series: Sequence[SeriesSummary] = ()
         self._temporary = tempfile.TemporaryDirectory(prefix="medimg-viewer-")
         self._made = 0
+        self._begun = 0.0
         self._review_of: Any = None
         self._tables: Any = None
         self._fill_state(root is not None)
@@ -108,10 +114,15 @@ class Viewer(Workflow):
 
     def _connect(self, server: Any) -> None:
         for name in _CHOICES:
-            server.state.change(name)(self._on_choice(name))
-        server.state.change("result")(self._on_result)
-        server.state.change("layout")(lambda layout, **_rest: self.views.show_layout(layout))
-        server.state.change("language")(self._on_language)
+            server.state.change(name)(self._guarded(self._on_choice(name)))
+        reactions: dict[str, Callable[..., None]] = {
+            "result": self._on_result,
+            "layout": lambda layout, **_rest: self.views.show_layout(layout),
+            "language": self._on_language,
+        }
+        for name, react in reactions.items():
+            server.state.change(name)(self._guarded(react))
+        server.controller.on_client_connected.add(self._on_connected)
         triggers: dict[str, Callable[..., None]] = {
             "classify": self.classify_or_cancel,
             "choose_volume": self._choose_volume,
@@ -131,11 +142,15 @@ class Viewer(Workflow):
             self.views.slice(name).modified.connect(lambda view, name=name: self._on_view(name, view))
 
     def _guarded(self, do: Callable[..., None]) -> Callable[..., None]:
-        def guarded(*arguments: Any) -> None:
+        def guarded(*arguments: Any, **named: Any) -> None:
             with self.guarded():
-                do(*arguments)
+                do(*arguments, **named)
 
         return guarded
+
+    def _on_connected(self, *_client: Any) -> None:
+        """What a page that is gone was doing."""
+        self._state.update({"upload": None, "upload_error": "", "dragging": False})
 
     def _observe(self) -> None:
         """As the module's widget observes its scene."""
@@ -247,9 +262,11 @@ class Viewer(Workflow):
 
         def changed(**state: Any) -> None:
             value = state[name]
-            if value is None or self.settings is None or getattr(self.settings, attribute) == value:
+            if value is None or self.settings is None:
                 return
-            setattr(self.settings, attribute, value)
+            kind = type(getattr(self.settings, attribute))
+            if kind(value) != getattr(self.settings, attribute) and (name != "model" or value in self.inputs.models):
+                setattr(self.settings, attribute, kind(value))
             if name == "model":
                 self.inputs.assign()
                 self.refresh()
@@ -260,9 +277,12 @@ class Viewer(Workflow):
         table = self.scene.GetNodeByID(result) if result else None
         if table is not None and table is not self.settings.resultTable:
             self.settings.resultTable = table
+            volume = result_nodes.resultOf(table).volume
+            if volume is not None and slice_link.isElsewhere(volume):
+                self.bringIntoView(volume)
 
     def _on_language(self, language: str, **_state: Any) -> None:
-        if language == self.language:
+        if language == self.language or language not in ("en", "zh"):
             return
         translation.setLanguage(language)
         self.language = language
@@ -272,17 +292,20 @@ class Viewer(Workflow):
 
     def classify_or_cancel(self) -> None:
         """Classify; while something is under way, stop it."""
-        if self.runner.work:
-            self.cancel()
-        else:
+        if not self.runner.work:
             self.refusal = None
+            self._begun = time.monotonic()
             self.attempt(self.classify)
+        elif time.monotonic() - self._begun > DOUBLE_CLICK_S:
+            self.cancel()
 
     def _choose_volume(self, channel: str, identifier: str) -> None:
         node = self.scene.GetNodeByID(identifier)
+        if node is None or not node.IsA("vtkMRMLScalarVolumeNode"):
+            return
         self.inputs.chooseVolume(channel, node)
-        if node is not None and channel == self.inputs.channels()[0].name:
-            self.views.show_volume(node)
+        if channel == self.inputs.channels()[0].name:
+            self._show_volume(node)
         self.refresh()
 
     def _scroll(self, name: str, offset: float) -> None:
@@ -294,10 +317,35 @@ class Viewer(Workflow):
 
     # --- images
 
+    def _show_volume(self, node: Any) -> None:
+        self.views.show_volume(node)
+        self.drawing.drawAnew()  # its evidence, where the result that is shown has some
+
+    def bringIntoView(self, volume: Any) -> None:
+        """It is what the next Classify is of, too."""
+        if self.inputs.channels():
+            self.inputs.chooseVolume(self.inputs.channels()[0].name, volume)
+        self._show_volume(volume)
+        self.refresh()
+
+    def log(self, refusal: Refusal) -> None:
+        """Without the facts: names of files are often those of patients."""
+        logging.error("MedImgClassifier: %s", refusal.code)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way, or a series is to be chosen."""
+        return self.runner.work is not None or bool(self.series)
+
     def open(
         self, path: Path, name: str = "", series: str | None = None, remove: Callable[[], None] | None = None
     ) -> None:
         """Read a file, folder or zip in the worker and show it. remove(): called when it is needed no longer."""
+        if self.busy:
+            if remove:
+                remove()
+            self.showRefusal(Refusal("USAGE_VIEWER_BUSY"))
+            return
         self._opened = _Opened(path, name, remove)
         self.refusal = None
 
@@ -345,10 +393,11 @@ class Viewer(Workflow):
             return
         opened = self._opened
         ours = opened is not None and opened.name and found.name == opened.path.name  # not what the user calls it
-        node = addAcquiredVolume(self.scene, found.volume, opened.name if opened and ours else found.name)
+        name = self.scene.GenerateUniqueName(opened.name if opened and ours else found.name)
+        node = addAcquiredVolume(self.scene, found.volume, name)
         if self.inputs.channels():
             self.inputs.chooseVolume(self.inputs.channels()[0].name, node)
-        self.views.show_volume(node)
+        self._show_volume(node)
 
     def _onEnded(self, work: Any) -> None:
         super()._onEnded(work)
@@ -405,9 +454,10 @@ class Viewer(Workflow):
         if self.table() is None:
             raise Refusal("USAGE_NO_RESULT")
         self._made += 1
-        path = self.folder / f"{self._made}.{kind}"
+        path = self.folder / str(self._made) / fileName(self.table(), kind)  # by which a scene is called inside, too
+        path.parent.mkdir()
         writeFile(self, kind, path)
-        return Download(path, fileName(self.table(), kind))
+        return Download(path, path.name)
 
     def close(self) -> None:
         super().close()

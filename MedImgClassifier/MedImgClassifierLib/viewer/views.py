@@ -11,10 +11,9 @@ from typing import Any
 
 import slicer
 
-from ..scene import nodes
-from ..scene.session import addCache
+from ..scene import nodes, session
 
-SLICE_VIEWS = ("Red", "Green", "Yellow")
+SLICE_VIEWS = tuple(session.SLICE_VIEWS)
 FPS = 30.0
 HOLD_S = 0.3
 """For how long the 3D view waits while slices are scrolled."""
@@ -30,7 +29,7 @@ class Views:
         self._application = SlicerApp()
         self.scene = self._application.scene
         self.scene.applicationLogic = self._application.app_logic  # as those of scene.session have it
-        addCache(self.scene)
+        session.addCache(self.scene)
         for node in nodes.nodesOfClass(self.scene, "vtkMRMLSegmentEditorNode"):
             node.SetSaveWithScene(False)  # trame-slicer's own
         self._colors = slicer.vtkSlicerColorLogic()  # knows the nodes of color legends
@@ -76,13 +75,14 @@ class Views:
 
     def show_volume(self, volume_node: Any) -> None:
         """Show a volume in all slice views, as a whole, with nothing over it, and its slices in 3D."""
-        for name in SLICE_VIEWS:
-            view = self._views[name]
-            view.set_background_volume_id(volume_node.GetID())
-            view.set_foreground_volume_id(None)
-            view.reset_view()
-            view.set_visible_in_3d(True)
-        self.fit("ThreeD")
+        with _no_warnings():  # of the non-linear transform of a tilted series
+            for name in SLICE_VIEWS:
+                view = self._views[name]
+                view.set_background_volume_id(volume_node.GetID())
+                view.set_foreground_volume_id(None)
+                view.reset_view()
+                view.set_visible_in_3d(True)
+            self.fit("ThreeD")
 
     def fit(self, name: str) -> None:
         """Show all of what a view shows."""

@@ -237,8 +237,12 @@ class Workflow:
         """Say why something was not done, until the next attempt."""
         self.refusal = refusal
         if not presenter.is_cancelled(refusal):
-            logging.error(refusal.message())
+            self.log(refusal)
         self.refresh()
+
+    def log(self, refusal: Refusal) -> None:
+        """Note a refusal for whoever looks into it later."""
+        logging.error(refusal.message())
 
     # --- work
 
@@ -330,14 +334,22 @@ class Workflow:
 
     def goToRow(self, row: int, label: int | None = None) -> None:
         """Let the slice views show a row of the result; they show the volume first where none does."""
-        from ..scene import evidence_choice
-
         table = self.table()
         classification = self.logic.classification(table) if table else None
         volume = result_nodes.resultOf(table).volume if table else None
-        if classification is not None and volume is not None:
-            evidence_choice.bringIntoView(volume)
-            slice_link.jumpToRow(self.scene, classification, volume, row, label)
+        if classification is None or volume is None:
+            return
+        if slice_link.isElsewhere(volume):
+            self.bringIntoView(volume)
+        slice_link.jumpToRow(self.scene, classification, volume, row, label)
+
+    def bringIntoView(self, volume: Any) -> None:
+        """Show the volume of the result in the slice views, with its evidence."""
+        from ..scene import evidence_choice
+
+        evidence_choice.bringIntoView(volume)
+        self.drawing.drawAnew()
+        self.refresh()
 
     def goToKeySlice(self, direction: int) -> None:
         """The next (1) or previous (-1) slice worth a look."""

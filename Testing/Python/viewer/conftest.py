@@ -49,7 +49,8 @@ def servers(bundles: Path) -> Iterator[Callable[..., Server]]:
         yield start
     finally:
         for server in running:
-            server.stop()
+            assert server.stop() == 0 or server.refused
+            assert "Traceback" not in server.said and "a step failed" not in server.said, server.said
 
 
 @pytest.fixture
@@ -66,9 +67,9 @@ def spot_server(browser: Any, bundles: Path, spot_volume: Path) -> Iterator[Serv
         yield started(spot_volume, "--bundle", "bright-spot-1.0.0", "--classify")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium of the system."""
+    """A headless Chromium of the system. Not for longer: while it is driven, an event loop runs in this thread."""
     playwright = pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
     found = find_browser()
     if not found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -204,6 +205,28 @@ def test_key_slices_are_stepped_through(seen: Window) -> None:
     seen.wait(lambda: row(seen) == keys[-2])
 
 
+def test_other_volume_takes_no_evidence_and_gives_it_back(
+    start: Start, window: Open, spot_volume: Path, tmp_path: Path
+) -> None:
+    """Two volumes of one name: the second is called otherwise; what is chosen is what is seen and classified."""
+    page = window(start(spot_volume, "--bundle", "bright-spot-1.0.0", "--classify"))
+    page.wait(lambda: bool(page.page.locator(".answer.strong").count()))
+    page.page.locator(f".table tr[data-row='{SPOT[2]}']").click()
+    page.wait(lambda: row(page) == SPOT[2])
+    upload(page, spot_volume)
+    page.wait(lambda: "spot.nii.gz_1" in page.text(".volume-image"))
+    page.wait(lambda: "not in the slice views" in page.text(".identity"))
+    bare = page.picture("Red")
+    assert np.ptp(bare, axis=-1).max() < 20  # grey: no evidence of the other
+    assert page.page.locator(".view-text").count() == 0
+    page.page.locator(".next-key").click()
+    page.wait(lambda: "spot.nii.gz_1" not in page.text(".volume-image"))
+    colored = page.picture("Red", unlike=bare)
+    assert (np.ptp(colored, axis=-1) > 40).mean() > 0.02
+    page.choose(".volume-image", "spot.nii.gz_1")
+    assert np.ptp(page.picture("Red", unlike=colored), axis=-1).max() < 20
+
+
 # --- evidence
 
 
@@ -279,6 +302,7 @@ def test_review_is_kept(seen: Window) -> None:
     seen.page.reload()
     seen.page.wait_for_selector(".review-note")
     assert seen.page.locator(".comment textarea").first.input_value() == "a lamp"
+    assert seen.page.locator(".corrected input").input_value() == "dim"
 
 
 def test_result_is_downloaded_in_every_form(seen: Window, tmp_path: Path) -> None:
@@ -318,7 +342,7 @@ def test_dark_and_light(seen: Window) -> None:
     seen.wait(lambda: background() > 600)
 
 
-@pytest.mark.parametrize("size", [(1366, 768), (820, 1180)], ids=["laptop", "tablet"])
+@pytest.mark.parametrize("size", [(1366, 768), (1024, 768), (820, 1180)], ids=["laptop", "small", "tablet"])
 def test_nothing_runs_out_of_the_window(start: Start, window: Open, spot_volume: Path, size: tuple[int, int]) -> None:
     server = start(spot_volume, "--bundle", "bright-spot-1.0.0", "--classify")
     shown = window(server, viewport={"width": size[0], "height": size[1]})
@@ -328,6 +352,10 @@ def test_nothing_runs_out_of_the_window(start: Start, window: Open, spot_volume:
         assert box["width"] > 150 and box["height"] > 60, selector
         assert box["x"] >= 0 and box["x"] + box["width"] <= size[0] + 1, selector
         assert box["y"] >= 0 and box["y"] + box["height"] <= size[1] + 1, selector
+        middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+        seen = "([[x, y], selector]) => !!document.elementFromPoint(x, y).closest(selector)"
+        assert shown.page.evaluate(seen, [middle, selector]), f"{selector} is covered"
+    assert shown.page.locator(".notice").is_visible()
 
 
 # --- bad input
@@ -361,6 +389,7 @@ def test_second_tab_may_take_over(seen: Window) -> None:
     assert answer.status == 409
     second.get_by_role("button").click()
     second.wait_for_selector(".answer")
+    seen.page.wait_for_selector(".answer", state="detached")  # nothing of a patient stays in the first
     assert "slices" in second.locator(".answer").inner_text()
     seen.page.wait_for_timeout(500)
     seen.wrong.clear()  # the first tab tells that it has lost its connection
@@ -396,7 +425,7 @@ def test_port_that_is_taken_is_told(start: Start) -> None:
 def test_root_is_all_that_can_be_opened(start: Start, window: Open, spot_volume: Path, tmp_path: Path) -> None:
     inside = tmp_path / "root" / "inside"
     inside.mkdir(parents=True)
-    spot_volume.rename(inside / "spot.nii.gz")
+    shutil.copy(spot_volume, inside / "spot.nii.gz")
     (tmp_path / "root" / "out.nii.gz").symlink_to("/etc/passwd")
     page = window(start("--root", tmp_path / "root"))
     page.page.get_by_role("button", name="On the server").click()

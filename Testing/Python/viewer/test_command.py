@@ -72,6 +72,7 @@ def test_saved_scene_has_the_settings_that_the_panel_reads(bundles: Path, spot_v
         (["--root", "none"], 3, "INPUT_NOT_FOUND"),
         (["--bundle", "none"], 2, "USAGE_BUNDLE_UNKNOWN"),
         (["--port", "70000"], 2, "0 to 65535"),
+        (["--classify"], 2, "need INPUT"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(

@@ -30,6 +30,13 @@ def test_page_is_told_what_the_library_would_tell_it() -> None:
     assert {**ours, "st": 0} == {**theirs, "st": 0}
 
 
+def test_library_still_has_what_the_encoder_replaces() -> None:
+    import inspect
+
+    schedulers = pytest.importorskip("trame_rca.schedulers", reason="the viewer needs the extra 'viewer'")
+    assert "self._rca_encoder.encode" in inspect.getsource(schedulers.RcaImageRenderScheduler)
+
+
 class Inner:
     def __init__(self) -> None:
         self.rendered = 0

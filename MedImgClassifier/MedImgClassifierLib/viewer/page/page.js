@@ -93,6 +93,10 @@
   window.trame.utils.medimg = medimg;
   // once the table has drawn itself; a new table takes its time
   window.trame.state.watch(["row", "rows"], (row) => [50, 500].forEach((ms) => setTimeout(showRow, ms, row)));
+  window.trame.state.watch(["language"], (language) => { document.documentElement.lang = language; });
+  if (window.innerWidth < 960) set("drawer", false); // it would lie over the views
+  // a file that is dropped beside its place does not take the page's place
+  for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
   window.addEventListener("keydown", (event) => {
     const direction = { PageUp: -1, PageDown: 1 }[event.key];
     if (direction && event.ctrlKey && event.altKey) {
