@@ -211,3 +211,21 @@ def test_order_of_a_sorted_table_is_right_after_another_run(host: SimpleNamespac
     slicer.util.updateVolumeFromArray(volume, np.arange(12 * 16 * 20, dtype=np.int16).reshape(12, 16, 20))
     host.press()
     assert shown_rows(host) == [str(k) for k in reversed(range(12))]
+
+
+def test_evidence_comes_back_with_its_volume(result: SimpleNamespace, volume: Any) -> None:
+    """A key slice of a result whose volume no view shows any more: it would look as if there was no evidence."""
+    import slicer
+
+    other = slicer.mrmlScene.CopyNode(volume)
+    composites = [
+        slicer.mrmlScene.GetNthNodeByClass(n, "vtkMRMLSliceCompositeNode")
+        for n in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode"))
+    ]
+    for view in composites:
+        view.SetBackgroundVolumeID(other.GetID())
+        view.SetForegroundVolumeID(None)
+    result.panel.panel.goToKeySlice(1)
+    evidence = slicer.mrmlScene.GetNodeByID(composites[0].GetForegroundVolumeID() or "")
+    assert composites[0].GetBackgroundVolumeID() == volume.GetID()
+    assert evidence is not None and "evidence" in evidence.GetName()
