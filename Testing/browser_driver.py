@@ -49,14 +49,14 @@ def changed(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 class Server:
     """A running `medimg view`. address: with its token; said: what it has printed."""
 
-    def __init__(self, arguments: list[str], bundles: Path) -> None:
+    def __init__(self, arguments: list[str], bundles: Path, **environment: str) -> None:
         code = "import sys; from MedImgClassifierLib.cli import main; sys.exit(main())"
         paths = os.pathsep.join(str(ROOT / folder) for folder in ("MedImgClassifier", "training"))
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, "view", "--no-browser", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": paths, "MEDIMG_BUNDLES": str(bundles), "LC_ALL": "C.UTF-8"},
+            env={**os.environ, "PYTHONPATH": paths, "MEDIMG_BUNDLES": str(bundles), "LC_ALL": "C.UTF-8"} | environment,
             cwd=bundles.parent,
         )
         self.said = ""
@@ -87,10 +87,10 @@ class Server:
     def origin(self) -> str:
         return "{0.scheme}://{0.netloc}".format(urlparse(self.address))
 
-    def stop(self) -> int:
+    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         """As Ctrl+C does. Returns the exit status."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(how)
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:

@@ -122,7 +122,6 @@ class Viewer(Workflow):
         }
         for name, react in reactions.items():
             server.state.change(name)(self._guarded(react))
-        server.controller.on_client_connected.add(self._on_connected)
         triggers: dict[str, Callable[..., None]] = {
             "classify": self.classify_or_cancel,
             "choose_volume": self._choose_volume,
@@ -147,10 +146,6 @@ class Viewer(Workflow):
                 do(*arguments, **named)
 
         return guarded
-
-    def _on_connected(self, *_client: Any) -> None:
-        """What a page that is gone was doing."""
-        self._state.update({"upload": None, "upload_error": "", "dragging": False})
 
     def _observe(self) -> None:
         """As the module's widget observes its scene."""

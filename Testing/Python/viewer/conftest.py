@@ -41,8 +41,8 @@ def servers(bundles: Path) -> Iterator[Callable[..., Server]]:
     pytest.importorskip("onnxruntime", reason="classification needs ONNX Runtime")
     running: list[Server] = []
 
-    def start(*arguments: object) -> Server:
-        running.append(Server([str(argument) for argument in arguments], bundles))
+    def start(*arguments: object, **environment: str) -> Server:
+        running.append(Server([str(argument) for argument in arguments], bundles, **environment))
         return running[-1]
 
     try:

@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import shutil
+import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -413,6 +414,30 @@ def test_server_starts_again_on_the_same_port(start: Start, window: Open) -> Non
     page.wrong.clear()  # of the lost connection
     page.open(second.address)
     page.wrong.clear()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["ctrl-c", "end", "hang-up"])
+def test_nothing_of_a_patient_stays_behind(start: Start, window: Open, tmp_path: Path, how: signal.Signals) -> None:
+    """Files were sent, and the question which series stands there: the viewer still has them."""
+    study, temporary = dicom_study(tmp_path / "study", ("first", "second")), tmp_path / "temporary"
+    temporary.mkdir()
+    server = start(TMPDIR=str(temporary))
+    page = window(server)
+    upload(page, study, folder=True)
+    page.page.wait_for_selector(".v-dialog .v-list-item")
+    assert any(temporary.rglob("*.dcm"))
+    assert server.stop(how) == 0
+    assert list(temporary.iterdir()) == []
+    page.wrong.clear()  # of the lost connection
+
+
+def test_page_that_was_left_while_sending_blocks_nothing(seen: Window) -> None:
+    seen.page.evaluate("window.trame.state.set('upload', {percent: 3})")
+    seen.page.wait_for_selector(".upload")
+    seen.page.reload()
+    seen.page.wait_for_selector(".answer")
+    seen.wait(lambda: seen.page.locator(".upload").count() == 0)
+    assert seen.page.get_by_role("button", name="Open file...").is_enabled()
 
 
 def test_port_that_is_taken_is_told(start: Start) -> None:

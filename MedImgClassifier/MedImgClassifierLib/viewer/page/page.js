@@ -94,6 +94,8 @@
   // once the table has drawn itself; a new table takes its time
   window.trame.state.watch(["row", "rows"], (row) => [50, 500].forEach((ms) => setTimeout(showRow, ms, row)));
   window.trame.state.watch(["language"], (language) => { document.documentElement.lang = language; });
+  // what a page that is gone was doing
+  for (const [name, value] of [["upload", null], ["upload_error", ""], ["dragging", false]]) set(name, value);
   if (window.innerWidth < 960) set("drawer", false); // it would lie over the views
   // a file that is dropped beside its place does not take the page's place
   for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
