@@ -106,11 +106,21 @@ class Window:
 
     def __init__(self, page: Any) -> None:
         self.page = page
-        self.wrong: list[str] = []
+        self._wrong: list[str] = []
+        self._forgiven: list[str] = []
         self.hosts: set[str] = set()
-        page.on("console", lambda said: self.wrong.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", lambda said: self._wrong.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self._wrong.append(str(error)))
         page.on("request", lambda request: self.hosts.add(urlparse(request.url).netloc))
+
+    def forgive(self, pattern: str) -> None:
+        """What a test brings about itself: messages of this pattern, before or after."""
+        self._forgiven.append(pattern)
+
+    @property
+    def wrong(self) -> list[str]:
+        """What the browser has complained of."""
+        return [said for said in self._wrong if not any(re.search(pattern, said) for pattern in self._forgiven)]
 
     def open(self, address: str) -> Window:
         self.page.goto(address)
