@@ -50,7 +50,9 @@ class Server:
     """A running `medimg view`. address: with its token; said: what it has printed."""
 
     def __init__(self, arguments: list[str], bundles: Path, **environment: str) -> None:
-        code = "import sys; from MedImgClassifierLib.cli import main; sys.exit(main())"
+        # what was started in the background, as this process may have been, inherits that Ctrl-C is ignored
+        code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        code += "from MedImgClassifierLib.cli import main; sys.exit(main())"
         paths = os.pathsep.join(str(ROOT / folder) for folder in ("MedImgClassifier", "training"))
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, "view", "--no-browser", *arguments],
