@@ -42,6 +42,7 @@ async def _serve(port: int, language: str, root: Path | None, ready: Callable[[V
 
     from .viewer import Viewer
 
+    asyncio.get_running_loop().set_exception_handler(without_lost_pages)
     server = get_server(client_type="vue3")
     server.cli.set_defaults(nosignalhandlers=True)  # Ctrl+C is to end the whole of us, in order
     viewer = Viewer(server, language, root)
@@ -71,6 +72,12 @@ async def _serve(port: int, language: str, root: Path | None, ready: Callable[[V
         door.close()
     if ends:
         raise ends[0]
+
+
+def without_lost_pages(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Exception handler of the loop: that a page left while something was sent to it is no error."""
+    if not isinstance(context.get("exception"), ConnectionError):
+        loop.default_exception_handler(context)
 
 
 async def _run(server: Any, port: int) -> None:
