@@ -137,8 +137,8 @@ def read_fingerprint(path: Path) -> Fingerprint:
 def take_fingerprint(manifest: Manifest, rows: Sequence[Row], *, progress: bool = False) -> Fingerprint:
     """The fingerprint of some labelled rows; every file is read once. Raises what reading an image raises."""
     found = Fingerprint(
-        images=Counter({name: 0 for name in manifest.classes}),
-        groups=Counter({name: 0 for name in manifest.classes}),
+        images=Counter(dict.fromkeys(manifest.classes, 0)),
+        groups=Counter(dict.fromkeys(manifest.classes, 0)),
         grids={plane: Counter() for plane in get_args(Plane)},
         values={},
     )
@@ -176,7 +176,8 @@ def value_bin(values: NDArray[Any], kind: str) -> NDArray[np.int64]:
     numbers = np.asarray(values, np.float64)
     if kind.endswith(" HU"):
         return np.floor(numbers / HU_STEP).astype(np.int64)
-    return np.round(np.sign(numbers) * np.log2(1 + np.abs(numbers)) * BINS_PER_OCTAVE).astype(np.int64)
+    octaves = np.sign(numbers) * np.log2(1 + np.abs(numbers))
+    return np.asarray(np.round(octaves * BINS_PER_OCTAVE), np.int64)
 
 
 def bin_value(at: int, kind: str) -> float:

@@ -124,7 +124,8 @@ class Plan:
         geometry: tuple[GeometryOp, ...] = (Orient(), *(fixed if view else (Pad(),)), Resize(size, size))
         intensity: tuple[IntensityOp, ...]
         if self["intensity"] == "window":
-            intensity = (Clip(-1024, 3071, "HU"), Window(*map(float, self["window"])), ZScore(0.5, 0.25))
+            centre, width = self["window"]
+            intensity = (Clip(-1024, 3071, "HU"), Window(float(centre), float(width)), ZScore(0.5, 0.25))
         elif self["intensity"] == "fixed":
             intensity = (Window(127.5, 255), ZScore(0.5, 0.25))
         else:

@@ -1,4 +1,4 @@
-"""The rules that make a plan of a fingerprint: one function a choice, in the order in which they build on each other."""
+"""The rules that make a plan of a fingerprint: one function a choice, each building on those before it."""
 
 from __future__ import annotations
 
