@@ -28,6 +28,12 @@ TEXTS = {
         "无法写入“{path}”：{reason}",
         "请另选 --out 输出文件夹",
     ),
+    "USAGE_PLAN_CHOICE": RefusalText(
+        "the choice {name} cannot be {value}",
+        "give {allowed}",
+        "选项 {name} 不能是 {value}",
+        "请给出 {allowed}",
+    ),
     "USAGE_DEVICE_MISSING": RefusalText(
         "device '{device}' is not available here: {reason}",
         "use --device auto, or run `medimg doctor` to see what is",
@@ -248,6 +254,12 @@ TEXTS = {
         "correct the groups or the request",
         "无法划分数据：{reason}",
         "请修正分组或请求",
+    ),
+    "DATA_PLAN": RefusalText(
+        "plan '{path}' cannot be used: {reason}",
+        "correct it, or make another with `medimg plan`",
+        "无法使用训练计划“{path}”：{reason}",
+        "请修正，或用 `medimg plan` 重新生成",
     ),
     "DATA_CHECKPOINT": RefusalText(
         "checkpoint '{path}' cannot be used: {reason}",
