@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 
 from medimg_training.datasets.manifest import Manifest
+from medimg_training.schemes import make_split, split_from_column
 from medimg_training.split import (
     ROLES,
     Fold,
     Split,
-    log_evaluation,
-    make_split,
     read_evaluate_log,
-    split_from_column,
 )
 from MedImgClassifierLib.engine.errors import Refusal
 
