@@ -148,6 +148,7 @@ def with_calibration(manifest: Manifest, split: Split, share: float, seed: int =
         if fold.calibrate or fold.inner:
             raise Refusal("DATA_SPLIT", reason=f"fold {number} has groups to calibrate with, or inner folds, already")
         rows = [row for row in labelled(manifest) if row.group in set(fold.fit)]
+        require_groups(manifest, rows, 2, f"for fit and calibrate in fold {number}")
         chosen = stratified_part(rows, share, _derived(seed, number))
         kept = tuple(group for group in fold.fit if group not in chosen)
         made.append(replace(fold, fit=kept, calibrate=tuple(sorted(chosen))))

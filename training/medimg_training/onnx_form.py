@@ -130,10 +130,10 @@ class _Making:
     """One making of an ONNX form; arguments as of `make`."""
 
     def __init__(self, trained: Trained, roles: Roles, selftest_inputs: Images, progress: bool) -> None:
-        self.trained, self.head, self.selftest_inputs, self.progress = trained, trained.head, selftest_inputs, progress
         prepared = roles.prepared
         fit = indices_of(FitRows, roles.fit, prepared)
         held_out = indices_of(SelectRows, roles.held_out, prepared)
+        self.trained, self.head, self.selftest_inputs, self.progress = trained, trained.head, selftest_inputs, progress
         self.shape = prepared.images.shape[1:]
         self.known = Sample.spread(prepared, np.concatenate([fit, held_out]), trained.spec, LEAST_IMAGES)
         self.calibrating = Sample.spread(prepared, fit, trained.spec, CALIBRATION_IMAGES)

@@ -27,7 +27,7 @@ def predict_logits(
     images [len(rows), C, H, W]: what stands for the rows' own images, after geometry. Rows come from `roles`: those of
     the evaluate role cannot be had, nor predicted, without an entry in the log.
     """
-    indices = indices_of(type(rows), rows, prepared)
+    indices = indices_of(Rows, rows, prepared)
     device = next(module.parameters()).device
     training, parts = module.training, []
     module.eval()

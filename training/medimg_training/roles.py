@@ -130,7 +130,7 @@ def indices_of(kind: type[Rows], rows: Rows, prepared: PreparedSet) -> Indices:
 
     Raises TypeError for rows of another role, or numbers without one, and Refusal DATA_SPLIT for another set's rows.
     """
-    if type(rows) is not kind:
+    if not isinstance(rows, kind):
         raise TypeError(f"{kind.__name__} are needed here, not {type(rows).__name__}")
     if any(n >= len(prepared) or prepared.groups[n] != own for n, own in zip(rows.indices, rows.groups, strict=True)):
         raise Refusal("DATA_SPLIT", reason=f"the {kind.__name__} are of another prepared set")

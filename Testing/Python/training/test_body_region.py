@@ -156,7 +156,7 @@ def test_a_window_makes_the_picture_a_reader_would_export() -> None:
 
 
 def test_tables_and_card_hold_every_figure_and_the_notice(prepared: PreparedSet) -> None:
-    figures = looks.split_figures(BrightnessNetwork(), prepared, np.arange(len(prepared)), SPEC, background=True)
+    figures = looks.split_figures(BrightnessNetwork(), prepared, everyone(prepared), SPEC, background=True)
     share = {"right": 5, "of": 10, "groups": 2, "share": 0.5, "interval": "no interval: 2 groups"}
     volumes = {"v": {"slices": share, "volumes": {"right": 1, "of": 2}, "per_volume": {"a": {"HeadCT": 5}}}}
     names = ("test", "test_background_removed", "mednist_test", "mednist_test_background_removed")
