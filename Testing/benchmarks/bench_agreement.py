@@ -34,7 +34,8 @@ from medimg_training.body_region.recipe import SPEC
 from medimg_training.cache import PreparedSet, prepare
 from medimg_training.datasets.manifest import Manifest, Row
 from medimg_training.onnx_form import OnnxForm, Roles, Trained, make
-from medimg_training.split import split_from_column
+from medimg_training.roles import fold_rows
+from medimg_training.schemes import split_from_column
 from MedImgClassifierLib.engine import selftest
 from MedImgClassifierLib.engine.networks import REGISTRY, build
 from MedImgClassifierLib.engine.preprocess import InputSpec, Resize
@@ -99,14 +100,14 @@ def measure(network: str, roles: Roles) -> tuple[OnnxForm, float]:
     spec, options = spec_of(network), {}
     if "image_size" in REGISTRY[network].options:
         options = {"image_size": SIZE}
-    module = random_body(network, options, roles.prepared, roles.fit)
-    fit_head(module, roles.prepared, roles.fit, spec)
+    module = random_body(network, options, roles.prepared, roles.fit.indices)
+    fit_head(module, roles.prepared, roles.fit.indices, spec)
     weights = {name: tensor.contiguous().numpy() for name, tensor in module.state_dict().items()}
     del module
     trained = Trained(network, options, weights, spec)
     inputs = selftest.of_network(spec, network, options, weights, "arbitrary")["inputs"]
     form = make(trained, roles, inputs)
-    held_out = Sample(roles.prepared, roles.held_out, spec)
+    held_out = Sample(roles.prepared, roles.held_out.indices, spec)
     called = ask_called(trained.on_torch(), trained.head, held_out.batches()).logits.argmax(axis=1)
     return form, float((called == held_out.labels).mean())
 
@@ -139,7 +140,8 @@ def main() -> None:
             start = time.perf_counter()
             size = SIZES.get(network, SIZE)
             prepared = prepare(manifest, rows, spec_of(network), Path(scratch, f"cache-{size}"))
-            roles = Roles(prepared, prepared.of_groups(fold.fit), prepared.of_groups(fold.select))
+            known = fold_rows(prepared, fold)
+            roles = Roles(prepared, known.fit, known.select)
             form, accuracy = measure(network, roles)
             parity += parity_rows(network, form)
             agreement += agreement_rows(network, form, accuracy)

@@ -28,12 +28,17 @@ def write_durably(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-    if os.name == "posix":  # the rename itself must reach the disk as well; Windows cannot open a folder
-        folder = os.open(path.parent, os.O_RDONLY)
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """See onto the disk which files a folder has: a new or renamed one must reach it as well."""
+    if os.name == "posix":  # Windows cannot open a folder
+        opened = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(opened)
         finally:
-            os.close(folder)
+            os.close(opened)
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> None:

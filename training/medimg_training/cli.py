@@ -30,11 +30,12 @@ from .recipe import PRESETS, Recipe
 if TYPE_CHECKING:
     from MedImgClassifierLib.engine.preprocess import InputSpec
 
-    from .cache import Indices, PreparedSet
+    from .cache import PreparedSet
     from .datasets.manifest import Manifest
     from .evaluate import Figures
     from .fit import FitResult
     from .onnx_form import OnnxForm
+    from .roles import EvaluateRows
     from .split import Split
 
 FRACTIONS: dict[Any, float] = {"fit": 0.7, "select": 0.1, "evaluate": 0.2}
@@ -138,7 +139,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from .fit import fit
     from .onnx_export import require_libraries
     from .onnx_form import Roles
-    from .split import log_evaluation
+    from .roles import fold_rows, read_evaluate
 
     require_libraries()  # before hours are spent
     out: Path = arguments.out
@@ -150,16 +151,16 @@ def _train(arguments: argparse.Namespace) -> None:
     rows = [row for row in manifest.rows if row.label]
     prepared = prepare(manifest, rows, spec, out / "cache", progress=True)
     _check_network(recipe, prepared)
-    fit_rows, select_rows = prepared.of_groups(fold.fit), prepared.of_groups(fold.select)
-    device = arguments.device
-    result = fit(recipe, prepared, spec, fit_rows, select_rows, out / "fit", augment, progress=True, device=device)
+    rows_of, device = fold_rows(prepared, fold), arguments.device
+    fitted = (rows_of.fit, rows_of.select, out / "fit", augment)
+    result = fit(recipe, prepared, spec, *fitted, progress=True, device=device)
     figures = None
     if fold.evaluate:
-        log_evaluation(out / "split.json", "figures of medimg train", recipe.sha256)
-        figures = _evaluated(out, result, prepared, spec, prepared.of_groups(fold.evaluate))
+        evaluate_rows = read_evaluate(out / "split.json", 0, prepared, split, "figures of medimg train", recipe.sha256)
+        figures = _evaluated(out, result, prepared, spec, evaluate_rows)
         print(figures.to_markdown())
-    units = Counter(prepared.units[n] for n in fit_rows).most_common(1)[0][0]
-    form = onnx_form_of(result, spec, units, Roles(prepared, fit_rows, select_rows), progress=True)
+    units = Counter(prepared.units[n] for n in rows_of.fit.indices).most_common(1)[0][0]
+    form = onnx_form_of(result, spec, units, Roles(prepared, rows_of.fit, rows_of.select), progress=True)
     print(form.to_markdown())
     print(_bundle(arguments, manifest, split, result, spec, units, figures, form))
 
@@ -224,7 +225,8 @@ def _check_network(recipe: Recipe, prepared: PreparedSet) -> None:
 
 def _split(arguments: argparse.Namespace, manifest: Manifest) -> Split:
     """The split that stands in the output folder already, else a new one, which is put there."""
-    from .split import FROM_COLUMN, Split, make_split, split_from_column
+    from .schemes import make_split, split_from_column
+    from .split import FROM_COLUMN, Split
 
     path = arguments.out / "split.json"
     if path.exists():
@@ -239,7 +241,7 @@ def _split(arguments: argparse.Namespace, manifest: Manifest) -> Split:
     return split
 
 
-def _evaluated(out: Path, result: FitResult, prepared: PreparedSet, spec: InputSpec, rows: Indices) -> Figures:
+def _evaluated(out: Path, result: FitResult, prepared: PreparedSet, spec: InputSpec, rows: EvaluateRows) -> Figures:
     """Figures of the evaluate role; writes predictions.csv, figures.json and figures.md."""
     from .evaluate import evaluate
     from .predict import predict_logits
@@ -248,10 +250,10 @@ def _evaluated(out: Path, result: FitResult, prepared: PreparedSet, spec: InputS
     with (out / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["sample", "slice", "group", "label", *(f"logit.{name}" for name in prepared.classes)])
-        for n, values in zip(rows, logits, strict=True):
+        for n, values in zip(rows.indices, logits, strict=True):
             known = (prepared.samples[n], prepared.slices[n], prepared.groups[n], prepared.classes[prepared.labels[n]])
             table.writerow([*known, *(repr(float(value)) for value in values)])
-    figures = evaluate(logits, prepared.labels[rows], [prepared.groups[n] for n in rows], prepared.classes)
+    figures = evaluate(logits, prepared.labels[rows.indices], rows.groups, prepared.classes)
     (out / "figures.json").write_text(json.dumps(figures.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
     (out / "figures.md").write_text(figures.to_markdown(), encoding="utf-8")
     return figures
@@ -270,6 +272,7 @@ def _bundle(
     from MedImgClassifierLib.engine.result import Label
 
     from .export import export, model_card
+    from .split import ROLES
 
     classes = ", ".join(manifest.classes)
     identity = {
@@ -282,7 +285,7 @@ def _bundle(
         "credits": [],
         "known_limits": ["Uncalibrated: probabilities are not shares of correct answers."],
     }
-    roles = {role: len(groups) for role, groups in vars(split.folds[0]).items()}
+    roles: dict[str, int] = {role: len(getattr(split.folds[0], role)) for role in ROLES}
     return export(
         arguments.out / f"{arguments.name}-{arguments.bundle_version}",
         result,

@@ -93,13 +93,14 @@ def _form(loaded: Bundle, manifest: Manifest, fold: Fold, scratch: Path, *, int8
     from .cache import prepare
     from .export import onnx_form_of_bundle
     from .onnx_form import CALIBRATION_IMAGES, MOST_IMAGES, Roles
+    from .roles import fold_rows
 
     fit, select = _rows(manifest, fold.fit, CALIBRATION_IMAGES), _rows(manifest, fold.select, MOST_IMAGES)
     if not fit:
         raise Refusal("DATA_SPLIT", reason="role fit has no labelled sample")
     prepared = prepare(manifest, [*fit, *select], loaded.spec, scratch / "cache", progress=True)
-    roles = Roles(prepared, prepared.of_groups(fold.fit), prepared.of_groups(fold.select))
-    return onnx_form_of_bundle(loaded, roles, int8=int8, progress=True)
+    rows = fold_rows(prepared, fold)
+    return onnx_form_of_bundle(loaded, Roles(prepared, rows.fit, rows.select), int8=int8, progress=True)
 
 
 def _rows(manifest: Manifest, groups: tuple[str, ...], most: int) -> list[Row]:

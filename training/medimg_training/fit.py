@@ -35,6 +35,7 @@ from .cache import Images, Indices, PreparedSet
 from .predict import predict_logits
 from .pretrained import Origin, start_from
 from .recipe import Recipe
+from .roles import FitRows, SelectRows, indices_of, require_apart
 
 Augment = Callable[[Images, Sequence[str], np.random.Generator], Images]
 """(images [B, C, H, W] after geometry, their modalities, generator) -> images of the same shape and units."""
@@ -57,8 +58,8 @@ def fit(
     recipe: Recipe,
     prepared: PreparedSet,
     spec: InputSpec,
-    fit_rows: Indices,
-    select_rows: Indices,
+    fit_rows: FitRows,
+    select_rows: SelectRows,
     out: Path,
     augment: Augment | None = None,
     *,
@@ -69,11 +70,14 @@ def fit(
 
     Writes checkpoint.pt, checkpoint.previous.pt and history.jsonl (one line an epoch) into `out`.
     Raises Refusal DATA_SPLIT (a class has no image to fit), DATA_CHECKPOINT (damaged or of another recipe or data),
-    DATA_WEIGHTS, DATA_DIVERGED, USAGE_DEVICE_MISSING.
+    DATA_WEIGHTS, DATA_DIVERGED, USAGE_DEVICE_MISSING, and TypeError for rows of another role.
     """
-    _check_classes(prepared, fit_rows)
+    rows = indices_of(FitRows, fit_rows, prepared)
+    indices_of(SelectRows, select_rows, prepared)
+    require_apart(fit_rows, select_rows)
+    _check_classes(prepared, rows)
     out.mkdir(parents=True, exist_ok=True)
-    made_with = {"recipe": recipe.sha256, "data": prepared.fingerprint(fit_rows), "input": spec.sha256}
+    made_with = {"recipe": recipe.sha256, "data": prepared.fingerprint(rows), "input": spec.sha256}
     run = _Run(recipe, len(prepared.classes), prepared.images.shape[1], torch.device(choose_device(device)))
     if found := checkpoint.load(out, made_with):
         state, damaged = found
@@ -82,12 +86,12 @@ def fit(
         run.restore(state)
     else:
         run.origin = start_from(run.module, recipe.network, recipe.pretrained)
-    weights = _class_weights(recipe, prepared.labels[fit_rows], len(prepared.classes)).to(run.device)
-    steps = recipe.epochs * len(epoch_batches(recipe, prepared.labels, fit_rows, 0))
+    weights = _class_weights(recipe, prepared.labels[rows], len(prepared.classes)).to(run.device)
+    steps = recipe.epochs * len(epoch_batches(recipe, prepared.labels, rows, 0))
     with tqdm(desc="fit", total=steps, initial=run.step, disable=not progress, unit="batch") as bar:
         while run.epoch < recipe.epochs:
             started = perf_counter()
-            loss = _one_epoch(run, prepared, spec, fit_rows, augment, weights, bar.update)
+            loss = _one_epoch(run, prepared, spec, rows, augment, weights, bar.update)
             entry: dict[str, Any] = {"epoch": run.epoch, "loss": loss, "rate": run.rate}
             entry |= _curve(run.fitted, prepared, spec, select_rows)
             run.history.append(entry | {"seconds": round(perf_counter() - started, 3)})
@@ -249,8 +253,8 @@ def _class_weights(recipe: Recipe, labels: Indices, count: int) -> torch.Tensor:
     return torch.from_numpy(len(labels) / (count * np.bincount(labels, minlength=count))).float()
 
 
-def _check_classes(prepared: PreparedSet, fit_rows: Indices) -> None:
-    labels = prepared.labels[fit_rows]
+def _check_classes(prepared: PreparedSet, rows: Indices) -> None:
+    labels = prepared.labels[rows]
     if len(labels) and labels.min() < 0:
         raise ValueError("unlabelled images cannot be fitted")
     missing = [name for n, name in enumerate(prepared.classes) if n not in labels]
@@ -258,12 +262,12 @@ def _check_classes(prepared: PreparedSet, fit_rows: Indices) -> None:
         raise Refusal("DATA_SPLIT", reason=f"no image to fit for class {', '.join(missing)}")
 
 
-def _curve(module: nn.Module, prepared: PreparedSet, spec: InputSpec, rows: Indices) -> dict[str, float]:
+def _curve(module: nn.Module, prepared: PreparedSet, spec: InputSpec, rows: SelectRows) -> dict[str, float]:
     """Loss and accuracy on the select role, {} where it is empty."""
     if not len(rows):
         return {}
     logits = torch.from_numpy(predict_logits(module, prepared, rows, spec))
-    labels = torch.from_numpy(prepared.labels[rows])
+    labels = torch.from_numpy(prepared.labels[rows.indices])
     accuracy = (logits.argmax(1) == labels).float().mean()
     return {"select_loss": float(cross_entropy(logits, labels)), "select_accuracy": float(accuracy)}
 

@@ -36,9 +36,10 @@ from .agreement import (
     ask_called,
     parity,
 )
-from .cache import Images, Indices, PreparedSet
+from .cache import Images, PreparedSet
 from .onnx_export import has_class_maps, own_logits, require_libraries, to_onnx
 from .onnx_int8 import to_int8
+from .roles import FitRows, SelectRows, indices_of
 
 MOST_IMAGES = 2000  # of the held-out role; more would tell little more
 CALIBRATION_IMAGES = 256
@@ -80,8 +81,8 @@ class Roles(NamedTuple):
     reduced precisions are measured, and without which these are not offered."""
 
     prepared: PreparedSet
-    fit: Indices
-    held_out: Indices
+    fit: FitRows
+    held_out: SelectRows
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,10 @@ class _Making:
     """One making of an ONNX form; arguments as of `make`."""
 
     def __init__(self, trained: Trained, roles: Roles, selftest_inputs: Images, progress: bool) -> None:
+        prepared = roles.prepared
+        fit = indices_of(FitRows, roles.fit, prepared)
+        held_out = indices_of(SelectRows, roles.held_out, prepared)
         self.trained, self.head, self.selftest_inputs, self.progress = trained, trained.head, selftest_inputs, progress
-        prepared, fit, held_out = roles
         self.shape = prepared.images.shape[1:]
         self.known = Sample.spread(prepared, np.concatenate([fit, held_out]), trained.spec, LEAST_IMAGES)
         self.calibrating = Sample.spread(prepared, fit, trained.spec, CALIBRATION_IMAGES)

@@ -1,24 +1,22 @@
 """Who may be used for what: groups (patients, clusters) in four roles, written to `split.json`.
 
-    fit        weights are learned from these
+    fit        weights and everything else that is fitted are learned from these
     select     curves and choices between recipes
     calibrate  temperature, prediction sets, thresholds
     evaluate   the figures that are reported; every reading is logged in `evaluate_log.jsonl` beside split.json
 
-A group is in one role only, so that no patient is both learned from and tested on.
+A group is in one role only, so that no patient is both learned from and tested on. `schemes` and `crossval_schemes`
+make splits, `roles` turns a fold's groups into the rows that functions take.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from fractions import Fraction
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
-
-import numpy as np
 
 from MedImgClassifierLib.engine.errors import Refusal
 
@@ -26,141 +24,257 @@ from .checkpoint import write_durably
 from .datasets.manifest import Manifest, Row
 
 Role = Literal["fit", "select", "calibrate", "evaluate"]
+InnerRole = Literal["select", "calibrate"]
 ROLES: tuple[Role, ...] = get_args(Role)
-COLUMN_ROLES: Mapping[str, Role] = {"train": "fit", "val": "select", "calibrate": "calibrate", "test": "evaluate"}
-FORMAT = 1
+INNER_ROLES: tuple[InnerRole, ...] = get_args(InnerRole)
+FORMAT = 2
 FROM_COLUMN = "column 'split'"
+
+Scheme = Literal[
+    "hold_out", "column", "k_fold", "repeated_k_fold", "leave_site_out", "temporal", "fold_column", "nested", "by_hand"
+]
+EACH_GROUP_ONCE: tuple[Scheme, ...] = ("k_fold", "repeated_k_fold", "leave_site_out", "fold_column", "nested")
+"""Schemes of which the evaluate parts together hold every labelled group once (once in each repeat)."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """The groups of each role. Raises Refusal DATA_SPLIT where a group has two."""
+    """The groups of each role, and folds within the role fit.
+
+    inner: folds whose groups are those of `fit`. Each learns from most of them and holds the others out in its role
+    select (choosing between recipes) or calibrate (pooled out-of-fold logits); all inner folds of a role together hold
+    every group of `fit` out once. Raises Refusal DATA_SPLIT where a group has two roles or inner folds are not so.
+    """
 
     fit: tuple[str, ...]
     select: tuple[str, ...] = ()
     calibrate: tuple[str, ...] = ()
     evaluate: tuple[str, ...] = ()
+    inner: tuple[Fold, ...] = ()
 
     def __post_init__(self) -> None:
         taken: dict[str, str] = {}
         for role in ROLES:
             for group in getattr(self, role):
-                if taken.setdefault(group, role) != role:
-                    raise Refusal("DATA_SPLIT", reason=f"group '{group}' is both in {taken[group]} and in {role}")
+                other = taken.setdefault(group, role)
+                if other != role:
+                    raise Refusal("DATA_SPLIT", reason=f"group '{group}' is both in {other} and in {role}")
+            if len(set(getattr(self, role))) < len(getattr(self, role)):
+                raise Refusal("DATA_SPLIT", reason=f"role {role} names a group twice")
+        if self.inner:
+            _check_inner(self)
+
+    @classmethod
+    def of(cls, groups: Mapping[Role, Iterable[str]]) -> Fold:
+        """A fold of the groups of each role; roles that are not named are empty."""
+        fit, select, calibrate, evaluate = (tuple(groups.get(role, ())) for role in ROLES)
+        return cls(fit, select, calibrate, evaluate)
+
+    def inner_for(self, role: InnerRole) -> tuple[Fold, ...]:
+        """The inner folds that hold out groups in this role; () where there are none."""
+        return tuple(inner for inner in self.inner if getattr(inner, role))
+
+    @property
+    def everyone(self) -> frozenset[str]:
+        return frozenset(group for role in ROLES for group in getattr(self, role))
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many there are in one role of one fold. by_class: class -> {"groups": .., "samples": ..} of the labelled rows
+    of the manifest; a group with samples of two classes counts for both."""
+
+    fold: int
+    role: Role
+    groups: int
+    samples: int
+    by_class: Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
 class Split:
-    """The folds of a manifest. how: what they were made from, in words; manifest_sha256: of which manifest."""
+    """The folds of a manifest.
+
+    how         what they were made from, in words;  manifest_sha256  of which manifest
+    parameters  what the scheme was given, in JSON types; "names" are the folds' names where they have any (sites)
+    seed        None where nothing was drawn
+    counts      of each fold and role that is not empty; () where a split was made without its manifest
+    """
 
     folds: tuple[Fold, ...]
     how: str
     manifest_sha256: str
+    scheme: Scheme = "by_hand"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    counts: tuple[Count, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        manifest: Manifest,
+        folds: Sequence[Fold],
+        scheme: Scheme,
+        how: str,
+        seed: int | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Split:
+        """A split with its counts, checked against its manifest. Raises Refusal DATA_SPLIT."""
+        counts = _counts(manifest, folds)
+        split = cls(tuple(folds), how, manifest.sha256, scheme, dict(parameters or {}), seed, counts)
+        _check(split, manifest)
+        return split
 
     def write(self, path: Path) -> None:
-        content = {"format": FORMAT, **asdict(self)}
-        write_durably(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        write_durably(path, _in_short_lines({"format": FORMAT, **asdict(self)}).encode())
 
     @classmethod
     def read(cls, path: Path, manifest: Manifest) -> Split:
-        """Raises Refusal DATA_SPLIT for a file that is not a split, or the split of another manifest."""
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']} is unknown")
-            folds = tuple(Fold(**{role: tuple(groups) for role, groups in fold.items()}) for fold in content["folds"])
-            split = cls(folds, content["how"], content["manifest_sha256"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Refusal("DATA_SPLIT", reason=f"'{path}' is not a split ({error})") from error
-        if split.manifest_sha256 != manifest.sha256:
+        """Formats 1 and 2. Raises Refusal DATA_SPLIT for a file that is not a split, the split of another manifest,
+        groups the manifest does not have, and evaluate parts that miss or repeat a group where the scheme forbids it.
+        """
+        found = parse(path)
+        if found.manifest_sha256 != manifest.sha256:
             raise Refusal("DATA_SPLIT", reason=f"'{path}' belongs to another manifest than '{manifest.path}'")
+        split = cls.of(manifest, found.folds, found.scheme, found.how, found.seed, found.parameters)
+        if found.counts not in ((), split.counts):
+            raise Refusal("DATA_SPLIT", reason=f"'{path}' was changed: its counts are not those of its folds")
         return split
 
-
-def split_from_column(manifest: Manifest, roles: Mapping[str, Role] = COLUMN_ROLES) -> Split:
-    """One fold from the column `split` of the labelled rows, whose words `roles` translates.
-
-    Raises Refusal DATA_SPLIT for a word without a role, a group with two roles, or a class that is not in fit.
-    """
-    groups: dict[Role, dict[str, None]] = {role: {} for role in ROLES}
-    for row in _labelled(manifest):
-        if row.split not in roles:
-            raise Refusal("DATA_SPLIT", reason=f"sample '{row.sample}' has split '{row.split}', not {', '.join(roles)}")
-        groups[roles[row.split]][row.group] = None
-    fold = Fold(**{role: tuple(found) for role, found in groups.items()})
-    _check_classes(manifest, fold, ("fit",))
-    return Split((fold,), FROM_COLUMN, manifest.sha256)
-
-
-def make_split(manifest: Manifest, fractions: Mapping[Role, float], seed: int = 0) -> Split:
-    """One fold with about these fractions of the labelled samples in each role, and of each class within it.
-
-    fractions: role -> fraction, together 1; a role that is not named stays empty. Groups stay whole (scikit-learn's
-    StratifiedGroupKFold takes one role after the other out of what is left), so fractions are met only roughly.
-    Raises Refusal DATA_SPLIT for fractions that are none and where a class has too few groups for its roles.
-    """
-    wanted = {role: fractions[role] for role in ROLES if fractions.get(role, 0) > 0}
-    if set(fractions) - set(ROLES) or min(fractions.values()) < 0 or abs(sum(fractions.values()) - 1) > 1e-6:
-        raise Refusal("DATA_SPLIT", reason=f"fractions {dict(fractions)} must be of {', '.join(ROLES)} and add up to 1")
-    if "fit" not in wanted:
-        raise Refusal("DATA_SPLIT", reason="the role fit needs a fraction")
-    rows = _labelled(manifest)
-    taken: dict[Role, tuple[str, ...]] = {}
-    left = 1.0
-    for role in reversed(wanted):  # evaluate first: it is the smallest and needs every class most
-        share = wanted[role] / left
-        chosen = {row.group for row in rows} if role == "fit" else _stratified_part(rows, share, seed)
-        taken[role] = tuple(sorted(chosen))
-        rows = [row for row in rows if row.group not in chosen]
-        left -= wanted[role]
-    fold = Fold(**taken)
-    _check_classes(manifest, fold, tuple(wanted))
-    named = ", ".join(f"{role} {fraction:g}" for role, fraction in wanted.items())
-    return Split((fold,), f"stratified by class within groups ({named}; seed {seed})", manifest.sha256)
+    def describe(self) -> str:
+        """Markdown: what it was made from, and groups / samples per fold, role and class."""
+        classes = list(self.counts[0].by_class) if self.counts else []
+        names = self.parameters.get("names", range(len(self.folds)))
+        lines = [f"{self.how[:1].upper()}{self.how[1:]}. Cells are groups / samples.", ""]
+        lines += [f"| fold | role | all | {' | '.join(map(_cell, classes))} |", "|---" * (3 + len(classes)) + "|"]
+        for count in self.counts:
+            cells = [f"{own['groups']} / {own['samples']}" for own in count.by_class.values()]
+            row = (_cell(names[count.fold]), count.role, f"{count.groups} / {count.samples}", *cells)
+            lines.append(f"| {' | '.join(row)} |")
+        for role in INNER_ROLES:
+            if numbers := {len(fold.inner_for(role)) for fold in self.folds} - {0}:
+                lines += ["", f"Within fit: {' or '.join(map(str, sorted(numbers)))} inner folds to {role} with."]
+        return "\n".join(lines) + "\n"
 
 
-def log_evaluation(split_path: Path, purpose: str, recipe_sha256: str, fold: int = 0) -> None:
-    """Append one reading of the evaluate role to `evaluate_log.jsonl` beside split.json; call it before reading."""
-    entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "fold": fold,
-        "purpose": purpose,
-        "recipe_sha256": recipe_sha256,
-    }
-    with (split_path.parent / "evaluate_log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+def parse(path: Path) -> Split:
+    """What stands in a split.json, without its manifest. Raises Refusal DATA_SPLIT where it is not a split."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] not in (1, FORMAT):
+            raise ValueError(f"format {content['format']} is unknown")
+        folds, how, manifest = tuple(map(_fold, content["folds"])), content["how"], content["manifest_sha256"]
+        if content["format"] == 1:
+            return Split(folds, how, manifest, "column" if how == FROM_COLUMN else "hold_out")
+        if content["scheme"] not in get_args(Scheme):
+            raise ValueError(f"scheme '{content['scheme']}' is unknown")
+        counts = tuple(Count(**count) for count in content["counts"])
+        return Split(folds, how, manifest, content["scheme"], dict(content["parameters"]), content["seed"], counts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refusal("DATA_SPLIT", reason=f"'{path}' is not a split ({error})") from error
 
 
 def read_evaluate_log(split_path: Path) -> list[dict[str, Any]]:
-    """Every reading of the evaluate role so far, oldest first."""
+    """Every reading of the evaluate role so far, oldest first; `roles.read_evaluate` writes them.
+
+    A line that a crash cut short was a reading too: it comes as {"damaged": what stands there}.
+    """
     path = split_path.parent / "evaluate_log.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return [_entry(line) for line in lines]
 
 
-def _labelled(manifest: Manifest) -> list[Row]:
+def labelled(manifest: Manifest) -> list[Row]:
+    """The rows that a split is of; unlabelled ones have no role."""
     return [row for row in manifest.rows if row.label]
 
 
-def _stratified_part(rows: Sequence[Row], share: float, seed: int) -> set[str]:
-    """Groups that hold about `share` of the rows and of each class."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    part = Fraction(share).limit_denominator(10)
-    parts, of = max(part.numerator, 1), max(part.denominator, 2)
-    groups = np.array([row.group for row in rows])
-    if len(set(groups)) < of:
-        raise Refusal("DATA_SPLIT", reason=f"{len(set(groups))} groups are too few to set {share:.2f} of them apart")
-    labels = np.array([row.label for row in rows])
-    if max(np.unique(labels, return_counts=True)[1]) < of:  # scikit-learn would raise ValueError
-        raise Refusal("DATA_SPLIT", reason=f"no class has the {of} samples that it takes to set {share:.2f} apart")
-    folds = StratifiedGroupKFold(of, shuffle=True, random_state=seed).split(groups, labels, groups)
-    return {str(groups[n]) for _, (_, held) in zip(range(parts), folds, strict=False) for n in held}
+def named(items: Iterable[object], most: int = 12) -> str:
+    """Names for a refusal: all of them up to `most`, then how many more."""
+    names = [f"'{item}'" for item in items]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _check_classes(manifest: Manifest, fold: Fold, roles: Sequence[Role]) -> None:
-    for role in roles:
-        groups = set(getattr(fold, role))
-        there = {row.label for row in manifest.rows if row.group in groups}
-        missing = [name for name in manifest.classes if name not in there]
-        if missing:
-            raise Refusal("DATA_SPLIT", reason=f"role {role} has no group of class {', '.join(missing)}")
+def _entry(line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        entry = None
+    return entry if isinstance(entry, dict) else {"damaged": line}
+
+
+def _fold(content: Mapping[str, Any]) -> Fold:
+    roles = {role: tuple(groups) for role, groups in content.items() if role != "inner"}
+    if not all(isinstance(group, str) for groups in roles.values() for group in groups):
+        raise ValueError("groups must be texts")
+    return Fold(**roles, inner=tuple(map(_fold, content.get("inner", ()))))
+
+
+def _check_inner(fold: Fold) -> None:
+    for number, inner in enumerate(fold.inner):
+        where = f"inner fold {number}"
+        if inner.inner or inner.evaluate or bool(inner.select) == bool(inner.calibrate):
+            reason = f"{where} must hold groups out in select or in calibrate, and have no other role beside fit"
+            raise Refusal("DATA_SPLIT", reason=reason)
+        if not inner.fit:
+            raise Refusal("DATA_SPLIT", reason=f"{where} has nothing to fit on")
+        if others := sorted(inner.everyone ^ set(fold.fit)):
+            raise Refusal("DATA_SPLIT", reason=f"{where} and the fit role around it differ in group {named(others)}")
+    for role in INNER_ROLES:
+        held = [group for inner in fold.inner for group in getattr(inner, role)]
+        if held and sorted(held) != sorted(fold.fit):
+            wrong = sorted(group for group in fold.fit if held.count(group) != 1)
+            raise Refusal("DATA_SPLIT", reason=f"inner folds must hold each group out once in {role}: {named(wrong)}")
+
+
+def _check(split: Split, manifest: Manifest) -> None:
+    there = {row.group for row in labelled(manifest)}
+    if not split.folds:
+        raise Refusal("DATA_SPLIT", reason="it has no folds")
+    if strangers := sorted({group for fold in split.folds for group in fold.everyone} - there):
+        reason = f"the manifest has no labelled sample of group {named(strangers)}"
+        raise Refusal("DATA_SPLIT", reason=reason)
+    if split.scheme in EACH_GROUP_ONCE:
+        for part in _repeats(split):
+            read = [group for fold in part for group in fold.evaluate]
+            wrong = sorted({group for group in read if read.count(group) > 1} | (there - set(read)))
+            if wrong:
+                raise Refusal("DATA_SPLIT", reason=f"not evaluated exactly once over the folds: group {named(wrong)}")
+
+
+def _repeats(split: Split) -> Iterator[tuple[Fold, ...]]:
+    repeats = split.parameters.get("repeats", 1)
+    if not isinstance(repeats, int) or repeats < 1 or len(split.folds) % repeats:
+        raise Refusal("DATA_SPLIT", reason=f"{len(split.folds)} folds are not {repeats} repeats")
+    size = len(split.folds) // repeats
+    return (split.folds[start : start + size] for start in range(0, len(split.folds), size))
+
+
+def _counts(manifest: Manifest, folds: Sequence[Fold]) -> tuple[Count, ...]:
+    rows_of: dict[str, list[Row]] = {}
+    for row in labelled(manifest):
+        rows_of.setdefault(row.group, []).append(row)
+    counts = []
+    for number, fold in enumerate(folds):
+        for role in ROLES:
+            groups: tuple[str, ...] = getattr(fold, role)
+            rows = [row for group in groups for row in rows_of.get(group, ())]
+            by_class = {}
+            for name in manifest.classes:
+                own = [row.group for row in rows if row.label == name]
+                by_class[name] = {"groups": len(set(own)), "samples": len(own)}
+            if groups:
+                counts.append(Count(number, role, len(groups), len(rows), by_class))
+    return tuple(counts)
+
+
+def _in_short_lines(content: Mapping[str, Any]) -> str:
+    """JSON whose innermost lists and objects stand on one line each, to be read by people."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    innermost = re.compile(r"[\[{]\n[^\[\]{}]*\n *[\]}]")
+    # a line break never stands within a text of JSON, so that none of a text is lost
+    return innermost.sub(lambda found: re.sub(r"\n *", " ", found[0]), text) + "\n"
+
+
+def _cell(text: object) -> str:
+    return str(text).replace("|", "\\|")

@@ -17,6 +17,8 @@ from medimg_training.cache import PreparedSet
 from medimg_training.fit import fit
 from medimg_training.onnx_form import OnnxForm, Roles, Trained
 from medimg_training.recipe import Recipe
+from medimg_training.roles import fold_rows
+from medimg_training.split import Fold
 from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Pad, Resize, ZScore
 from MedImgClassifierLib.engine.runtimes import Encoded, RuntimeUnusable
 
@@ -45,14 +47,21 @@ def roles() -> Roles:
     groups = tuple(f"g{k // 3}" for k in range(n))
     names = tuple(f"s{k}" for k in range(n))
     prepared = PreparedSet(images, labels, CLASSES, names, (0,) * n, groups, ("arbitrary",) * n, ("",) * n)
-    return Roles(prepared, np.arange(EACH), np.arange(EACH, 2 * EACH))
+    fit, held_out = (tuple(dict.fromkeys(groups[start : start + EACH])) for start in (0, EACH))
+    rows = fold_rows(prepared, Fold(fit, held_out))
+    return Roles(prepared, rows.fit, rows.select)
+
+
+def first(rows: Any, count: int) -> Any:
+    """The first rows, in the same role."""
+    return rows.part(np.arange(len(rows)) < count)
 
 
 @pytest.fixture(scope="module")
 def trained(roles: Roles, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     choices: dict[str, Any] = {"network_options": TINY, "epochs": 8, "batch": 16, "learning_rate": 0.02}
     recipe = Recipe.of("adamw", "narrow_resnet", **choices)
-    none = roles.fit[:0]
+    none = first(roles.held_out, 0)
     result = fit(recipe, roles.prepared, SPEC, roles.fit, none, tmp_path_factory.mktemp("fit"), device="cpu")
     weights = {name: tensor.contiguous().numpy() for name, tensor in result.module.state_dict().items()}
     return Trained("narrow_resnet", TINY, weights, SPEC)
@@ -242,7 +251,7 @@ def test_int8_may_be_left_out(make_again: Callable[..., OnnxForm]) -> None:
 
 
 def test_too_few_images_to_check_on_give_no_form(make_again: Callable[..., OnnxForm], roles: Roles) -> None:
-    form = make_again(roles=Roles(roles.prepared, roles.fit[:100], roles.held_out[:99]))
+    form = make_again(roles=Roles(roles.prepared, first(roles.fit, 100), first(roles.held_out, 99)))
     assert form.graph is None and form.int8 is None and form.parity == ()
     assert form.notes == ("No ONNX form: 199 images to check it on, 200 are needed.",)
     assert "not measured: 99 held-out images, 200 are needed" in {row.reason for row in form.agreement}
@@ -255,7 +264,7 @@ def test_images_of_any_size_give_no_form(trained: Trained, roles: Roles, selftes
 
 
 def test_without_held_out_groups_only_float32_is_offered(make_again: Callable[..., OnnxForm], roles: Roles) -> None:
-    form = make_again(roles=roles._replace(held_out=roles.held_out[:0]))
+    form = make_again(roles=roles._replace(held_out=first(roles.held_out, 0)))
     assert form.graph is not None and form.int8 is None
     assert {row.reason for row in form.agreement} == {"not measured: no held-out groups"}
     assert [row.passed for row in form.parity] == [True, True]
@@ -287,7 +296,7 @@ def test_a_runtime_that_is_not_installed_is_named(
 
 
 def test_calibration_uses_the_temperature(trained: Trained, roles: Roles) -> None:
-    sample = Sample(roles.prepared, roles.held_out, SPEC)
+    sample = Sample(roles.prepared, roles.held_out.indices, SPEC)
     runtime = trained.on_torch()
     exact = agreement.ask_called(runtime, trained.head, sample.batches())
     half = Answers(exact.logits * 0.5, exact.maps)
@@ -298,20 +307,21 @@ def test_calibration_uses_the_temperature(trained: Trained, roles: Roles) -> Non
 
 
 def test_batches_change_their_size_and_hold_every_image_once(roles: Roles) -> None:
-    sample = Sample(roles.prepared, roles.held_out[:30], SPEC)
+    sample = Sample(roles.prepared, roles.held_out.indices[:30], SPEC)
     batches = list(sample.batches())
     assert [len(batch) for batch in batches] == [1, 3, 16, 10]
-    assert np.array_equal(np.concatenate(batches), roles.prepared.inputs(roles.held_out[:30], SPEC))
+    assert np.array_equal(np.concatenate(batches), roles.prepared.inputs(roles.held_out.indices[:30], SPEC))
 
 
 def test_a_sample_is_spread_over_all_rows(roles: Roles) -> None:
-    sample = Sample.spread(roles.prepared, roles.held_out, SPEC, 5)
+    sample = Sample.spread(roles.prepared, roles.held_out.indices, SPEC, 5)
     assert sample.rows.tolist() == [210, 262, 314, 367, 419]
-    assert Sample.spread(roles.prepared, roles.held_out, SPEC, 500).rows.tolist() == roles.held_out.tolist()
+    everyone = Sample.spread(roles.prepared, roles.held_out.indices, SPEC, 500)
+    assert everyone.rows.tolist() == roles.held_out.indices.tolist()
 
 
 def test_called_maps_are_of_the_wanted_class(trained: Trained, roles: Roles) -> None:
-    sample = Sample(roles.prepared, roles.held_out[:20], SPEC)
+    sample = Sample(roles.prepared, roles.held_out.indices[:20], SPEC)
     runtime = trained.on_torch()
     maps = np.concatenate([answers.maps for answers in agreement.ask(runtime, trained.head, sample.batches())])
     own = agreement.ask_called(runtime, trained.head, sample.batches())
@@ -367,7 +377,7 @@ def test_only_gated_evidence_may_jump_on_few_images_and_not_far() -> None:
 
 
 def test_images_whose_class_maps_differ_are_counted_one_by_one(trained: Trained, roles: Roles) -> None:
-    sample = Sample(roles.prepared, roles.held_out[:20], SPEC)
+    sample = Sample(roles.prepared, roles.held_out.indices[:20], SPEC)
     runtime = trained.on_torch()
     exact = agreement.ask(runtime, trained.head, sample.batches())
     moved = [Answers(answers.logits, np.array(answers.maps)) for answers in exact]
@@ -390,4 +400,4 @@ def test_what_is_given_to_be_quantised_is_of_the_fit_role_alone(
     monkeypatch.setattr(onnx_form, "to_onnx", lambda *arguments: made.graph)
     monkeypatch.setattr(onnx_form, "to_int8", quantise)
     onnx_form.make(trained, roles, selftest_inputs)
-    assert np.array_equal(np.concatenate(seen), roles.prepared.inputs(roles.fit, SPEC))
+    assert np.array_equal(np.concatenate(seen), roles.prepared.inputs(roles.fit.indices, SPEC))

@@ -20,7 +20,9 @@ from medimg_training.body_region import card, data, looks
 from medimg_training.body_region.recipe import AUGMENT, LABELS, RECIPE, SPEC
 from medimg_training.cache import PreparedSet, prepare
 from medimg_training.datasets.manifest import Manifest
-from medimg_training.split import split_from_column
+from medimg_training.roles import FitRows, fold_rows
+from medimg_training.schemes import split_from_column
+from medimg_training.split import Fold
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.preprocess import ZScore
 from MedImgClassifierLib.engine.volume import Volume
@@ -101,6 +103,10 @@ def test_a_file_with_another_hash_than_its_table_states_is_refused(archives: Pat
         data.build_manifest(tmp_path / "nowhere", tmp_path / "out")
 
 
+def everyone(prepared: PreparedSet) -> FitRows:
+    return fold_rows(prepared, Fold(tuple(dict.fromkeys(prepared.groups)))).fit
+
+
 class BrightnessNetwork(torch.nn.Module):
     """Calls an image BrainMR when its input is bright on average, else AbdomenCT."""
 
@@ -115,11 +121,11 @@ class BrightnessNetwork(torch.nn.Module):
 
 
 def test_figures_come_plain_with_the_background_removed_and_per_plane(prepared: PreparedSet) -> None:
-    network, rows = BrightnessNetwork(), np.arange(len(prepared))
+    network, rows = BrightnessNetwork(), everyone(prepared)
     plain = looks.split_figures(network, prepared, rows, SPEC, background=True)
     removed = looks.split_figures(network, prepared, rows, SPEC, background=False)
     assert plain.n == removed.n == len(prepared)
-    planes = looks.plane_recalls(network, prepared, rows[prepared.labels == 6], SPEC)
+    planes = looks.plane_recalls(network, prepared, rows.part(prepared.labels == 6), SPEC)
     assert set(planes) == {"axial", "sagittal", "coronal"}
     assert sum(plane["of"] for plane in planes.values()) == int((prepared.labels == 6).sum())
     assert planes["axial"]["groups"] == 3 and planes["axial"]["interval"] == "no interval: 3 groups"
@@ -128,7 +134,7 @@ def test_figures_come_plain_with_the_background_removed_and_per_plane(prepared: 
 def test_removing_the_background_is_what_the_network_sees(prepared: PreparedSet) -> None:
     """Without the percentile of the specification the grey ground reaches the network unless it is removed."""
     bare = replace(SPEC, intensity=(ZScore(100.0, 1.0),))
-    rows = np.flatnonzero(prepared.labels == prepared.classes.index("ChestCT"))
+    rows = everyone(prepared).part(prepared.labels == prepared.classes.index("ChestCT"))
     plain, removed = (
         looks.split_figures(BrightnessNetwork(), prepared, rows, bare, background=kept).confusion[3]
         for kept in (True, False)
@@ -137,7 +143,7 @@ def test_removing_the_background_is_what_the_network_sees(prepared: PreparedSet)
 
 
 def test_the_border_probe_finds_the_grey_that_gives_the_class_away(prepared: PreparedSet) -> None:
-    rows = np.arange(len(prepared))
+    rows = everyone(prepared)
     scores = looks.border_probe(prepared, rows, rows, SPEC, AUGMENT)
     assert scores["raw images"] > scores["network input"]
     assert set(scores) == {"raw images", "network input", "augmented network input"}
@@ -150,7 +156,7 @@ def test_a_window_makes_the_picture_a_reader_would_export() -> None:
 
 
 def test_tables_and_card_hold_every_figure_and_the_notice(prepared: PreparedSet) -> None:
-    figures = looks.split_figures(BrightnessNetwork(), prepared, np.arange(len(prepared)), SPEC, background=True)
+    figures = looks.split_figures(BrightnessNetwork(), prepared, everyone(prepared), SPEC, background=True)
     share = {"right": 5, "of": 10, "groups": 2, "share": 0.5, "interval": "no interval: 2 groups"}
     volumes = {"v": {"slices": share, "volumes": {"right": 1, "of": 2}, "per_volume": {"a": {"HeadCT": 5}}}}
     names = ("test", "test_background_removed", "mednist_test", "mednist_test_background_removed")

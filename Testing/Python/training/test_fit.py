@@ -18,10 +18,19 @@ from medimg_training.cache import PreparedSet
 from medimg_training.fit import FitResult, epoch_batches, fit, training_inputs
 from medimg_training.predict import predict_logits
 from medimg_training.recipe import Recipe
+from medimg_training.roles import fold_rows
+from medimg_training.split import Fold
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.preprocess import InputSpec, Percentile, Window, intensity
 
-FIT, SELECT, EVALUATE = np.arange(60), np.arange(60, 75), np.arange(75, 96)
+NAMES = tuple(f"g{n}" for n in range(32))
+FOLD = Fold(NAMES[:20], NAMES[20:25], NAMES[25:])
+_BLANK = np.zeros((96, 1, 1, 1), np.float32)
+_EACH = (tuple(f"g{n // 3}" for n in range(96)), ("",) * 96, ("",) * 96)
+# the groups are those of the fixture `prepared`, and so are the rows
+FIT, SELECT, HELD_OUT = fold_rows(
+    PreparedSet(_BLANK, np.zeros(96, np.int64), ("a", "b"), ("",) * 96, (0,) * 96, *_EACH), FOLD
+)
 MakeRecipe = Callable[..., Recipe]
 
 
@@ -52,8 +61,8 @@ def killed_in(epoch: int, batch: int, batches: int = 3) -> Callable[..., np.ndar
 
 def test_a_tiny_set_is_learned(prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path) -> None:
     result = fit(recipe(epochs=12, learning_rate=0.01), prepared, spec, FIT, SELECT, tmp_path)
-    logits = predict_logits(result.module, prepared, EVALUATE, spec, batch=8)
-    assert (logits.argmax(1) == prepared.labels[EVALUATE]).mean() >= 0.95
+    logits = predict_logits(result.module, prepared, HELD_OUT, spec, batch=8)
+    assert (logits.argmax(1) == prepared.labels[HELD_OUT.indices]).mean() >= 0.95
     assert result.history[-1]["loss"] < 0.5 * result.history[0]["loss"]
 
 
@@ -174,13 +183,14 @@ def test_a_checkpoint_of_another_recipe_data_or_input_is_refused(
         assert refused.value.code == "DATA_CHECKPOINT"
 
 
-def test_poisoned_evaluate_and_select_images_change_nothing_that_is_fitted(
+def test_poisoned_held_out_and_select_images_change_nothing_that_is_fitted(
     prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     poisoned = replace(prepared, images=prepared.images.copy(), labels=prepared.labels.copy())
-    poisoned.images[SELECT] = poisoned.images[EVALUATE[0]] * -7
-    poisoned.images[EVALUATE] = np.nan
-    poisoned.labels[EVALUATE] = 0
+    held_out, select = HELD_OUT.indices, SELECT.indices
+    poisoned.images[select] = poisoned.images[held_out[0]] * -7
+    poisoned.images[held_out] = np.nan
+    poisoned.labels[held_out] = 0
     clean = fit(recipe(class_weights="balanced"), prepared, spec, FIT, SELECT, tmp_path / "clean")
     dirty = fit(recipe(class_weights="balanced"), poisoned, spec, FIT, SELECT, tmp_path / "dirty")
     assert same_weights(clean, dirty)
@@ -204,7 +214,7 @@ def test_augmentation_depends_on_seed_epoch_and_batch_alone(
     prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe
 ) -> None:
     def made(seed: int, epoch: int, batch: int) -> bytes:
-        return training_inputs(recipe(seed=seed), prepared, spec, FIT[:4], noise, epoch, batch).tobytes()
+        return training_inputs(recipe(seed=seed), prepared, spec, FIT.indices[:4], noise, epoch, batch).tobytes()
 
     assert made(1, 2, 3) == made(1, 2, 3)
     assert len({made(1, 2, 3), made(0, 2, 3), made(1, 0, 3), made(1, 2, 0)}) == 4
@@ -213,7 +223,7 @@ def test_augmentation_depends_on_seed_epoch_and_batch_alone(
     def emptied(images: np.ndarray, modalities: Sequence[str], random: np.random.Generator) -> np.ndarray:
         return np.multiply(images, 0, out=images)
 
-    training_inputs(recipe(), prepared, spec, FIT[:4], emptied, 0, 0)
+    training_inputs(recipe(), prepared, spec, FIT.indices[:4], emptied, 0, 0)
     assert np.array_equal(prepared.images, before)
 
 
@@ -252,7 +262,7 @@ def test_a_class_without_images_and_a_diverging_loss_are_refused(
     prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     with pytest.raises(Refusal, match="class high") as refused:
-        fit(recipe(), prepared, spec, FIT[prepared.labels[FIT] < 2], SELECT, tmp_path)
+        fit(recipe(), prepared, spec, FIT.part(prepared.labels[FIT.indices] < 2), SELECT, tmp_path)
     assert refused.value.code == "DATA_SPLIT"
     with pytest.raises(Refusal) as refused:
         fit(recipe("sgd", learning_rate=1e30), prepared, spec, FIT, SELECT, tmp_path)

@@ -17,14 +17,16 @@ MakeManifest = Callable[..., Path]
 
 
 def test_rows_classes_and_unknown_columns_are_kept(png_manifest: MakeManifest) -> None:
-    manifest = Manifest.read(png_manifest(6))
+    manifest = Manifest.read(png_manifest(6, lambda rows: rows[4].update(acquired="2024-02-01", fold="3", age="40")))
     assert manifest.classes == ("low", "middle", "high")
     assert manifest.task == "multiclass"
     row = manifest.rows[4]
     assert (row.sample, row.group, row.group_kind, row.label, row.split) == ("s4", "g1", "cluster", "middle", "train")
     assert row.path.is_file()
     assert (row.plane, row.slice_from, row.slice_to) == ("", 0, None)
-    assert row.covariates == {"site": "here"}
+    assert (row.site, row.acquired, row.fold) == ("here", "2024-02-01", "3")
+    assert (manifest.rows[0].acquired, manifest.rows[0].fold) == ("", "")
+    assert row.covariates == {"age": "40"}
 
 
 def test_slices_and_plane_are_read(png_manifest: MakeManifest) -> None:

@@ -10,7 +10,6 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torchvision.models import ResNet18_Weights, resnet18
@@ -19,6 +18,8 @@ from medimg_training.cache import PreparedSet
 from medimg_training.fit import fit
 from medimg_training.pretrained import Origin, start_from
 from medimg_training.recipe import Recipe
+from medimg_training.roles import fold_rows
+from medimg_training.split import Fold
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.networks import build
 from MedImgClassifierLib.engine.preprocess import InputSpec
@@ -188,8 +189,8 @@ def test_a_fitted_network_carries_its_origin_through_a_resume(
     path = tmp_path / name_of(content)
     path.write_bytes(content)
     recipe = Recipe.of("sgd", "resnet18", epochs=1, batch=4, pretrained=str(path))
-    rows = np.arange(6)
-    first = fit(recipe, prepared, spec, rows, rows[:0], tmp_path / "out")
+    rows = fold_rows(prepared, Fold(("g0", "g1")))
+    first = fit(recipe, prepared, spec, rows.fit, rows.select, tmp_path / "out")
     path.unlink()  # the checkpoint holds the weights: they are not loaded again
-    again = fit(recipe, prepared, spec, rows, rows[:0], tmp_path / "out")
+    again = fit(recipe, prepared, spec, rows.fit, rows.select, tmp_path / "out")
     assert first.origin == again.origin == Origin("imagenet", path.name, "", hashlib.sha256(content).hexdigest())

@@ -28,7 +28,9 @@ from ..export import export, export_again, onnx_form_of, onnx_form_of_bundle
 from ..fit import FitResult, fit
 from ..onnx_form import OnnxForm, Roles
 from ..recipe import Recipe
-from ..split import Fold, log_evaluation, read_evaluate_log, split_from_column
+from ..roles import FoldRows, Rows, fold_rows, read_evaluate
+from ..schemes import split_from_column
+from ..split import Fold, Split, read_evaluate_log
 from . import card, looks
 from .data import build_manifest
 from .recipe import AUGMENT, IDENTITY, LABELS, RECIPE, SPEC
@@ -69,16 +71,16 @@ class _Making:
         self.images = self.work / "images"
         self.images.mkdir(exist_ok=True)
         manifest = Manifest.read(build_manifest(arguments.archives, self.images))
-        split = split_from_column(manifest)
-        split.write(self.work / "split.json")
-        self.fold: Fold = split.folds[0]
+        self.split: Split = split_from_column(manifest)
+        self.split.write(self.work / "split.json")
+        self.fold: Fold = self.split.folds[0]
         self.prepared: PreparedSet = prepare(manifest, manifest.rows, SPEC, self.work / "cache", progress=True)
+        self.rows: FoldRows = fold_rows(self.prepared, self.fold)
 
     def run(self) -> None:
-        fit_rows = self.prepared.of_groups(self.fold.fit)
-        result = fit(
-            self.recipe, self.prepared, SPEC, fit_rows, fit_rows[:0], self.work / "fit", AUGMENT, progress=True
-        )
+        no_curve = fold_rows(self.prepared, replace(self.fold, select=())).select
+        rows = (self.rows.fit, no_curve)
+        result = fit(self.recipe, self.prepared, SPEC, *rows, self.work / "fit", AUGMENT, progress=True)
         trial = self._export(self.work / "bundles", result, {}, "# body-region, before its figures\n")
         classifier = Classifier(load(trial), "cpu")
         figures: dict[str, Any] = {"development": self._development(result, classifier)}
@@ -103,11 +105,10 @@ class _Making:
         print(f"{form.to_markdown()}\nwrote {made}, {size:,} bytes")
 
     def _roles(self) -> Roles:
-        fit_rows, select_rows = (self.prepared.of_groups(groups) for groups in (self.fold.fit, self.fold.select))
-        return Roles(self.prepared, fit_rows, select_rows)
+        return Roles(self.prepared, self.rows.fit, self.rows.select)
 
     def _development(self, result: FitResult, classifier: Classifier) -> dict[str, Any]:
-        rows = self.prepared.of_groups(self.fold.select)
+        rows = self.rows.select
         volumes = looks.development_volumes(self.arguments.archives, self.images)
         return {
             "val": looks.split_figures(result.module, self.prepared, rows, SPEC, background=True),
@@ -117,8 +118,8 @@ class _Making:
         }
 
     def _final(self, result: FitResult, classifier: Classifier) -> dict[str, Any]:
-        log_evaluation(self.work / "split.json", "release of body-region", self.recipe.sha256)
-        rows, fit_rows = self.prepared.of_groups(self.fold.evaluate), self.prepared.of_groups(self.fold.fit)
+        purpose, path = "release of body-region", self.work / "split.json"
+        rows = read_evaluate(path, 0, self.prepared, self.split, purpose, self.recipe.sha256)
         head = looks.final_head_ct(self.arguments.archives, self.images)
         brains = looks.final_brain_mr(self.arguments.archives, self.images)
         heads = {"in HU (the bundle's window)": looks.volume_counts(classifier, head)}
@@ -132,15 +133,15 @@ class _Making:
             "planes": looks.plane_recalls(result.module, self.prepared, self._brain(rows), SPEC),
             "ct_head_ge_tilt": heads,
             "mr_sequence3d": {name: looks.volume_counts(classifier, volumes) for name, volumes in brains.items()},
-            "border_probe": looks.border_probe(self.prepared, fit_rows, rows, SPEC, AUGMENT),
+            "border_probe": looks.border_probe(self.prepared, self.rows.fit, rows, SPEC, AUGMENT),
         }
 
-    def _mednist(self, result: FitResult, rows: Any, *, background: bool) -> Any:
-        own = rows[self.prepared.labels[rows] != self.prepared.classes.index("BrainMR")]
+    def _mednist(self, result: FitResult, rows: Rows, *, background: bool) -> Any:
+        own = rows.part(self.prepared.labels[rows.indices] != self.prepared.classes.index("BrainMR"))
         return looks.split_figures(result.module, self.prepared, own, SPEC, background=background)
 
-    def _brain(self, rows: Any) -> Any:
-        return rows[self.prepared.labels[rows] == self.prepared.classes.index("BrainMR")]
+    def _brain(self, rows: Rows) -> Rows:
+        return rows.part(self.prepared.labels[rows.indices] == self.prepared.classes.index("BrainMR"))
 
     def _export(
         self, folder: Path, result: FitResult, figures: dict[str, Any], text: str, form: OnnxForm | None = None

@@ -25,6 +25,7 @@ from ..evaluate import Figures, evaluate
 from ..fit import Augment
 from ..intervals import proportion_interval
 from ..predict import predict_logits
+from ..roles import FitRows, Rows, indices_of
 from .data import unpack
 
 CT_WINDOWS = {"brain 40/80": (40, 80), "soft tissue 40/400": (40, 400), "wide 300/2000": (300, 2000)}
@@ -33,27 +34,25 @@ MIDDLE = (0.2, 0.8)
 
 
 def split_figures(
-    module: nn.Module, prepared: PreparedSet, rows: Indices, spec: InputSpec, *, background: bool
+    module: nn.Module, prepared: PreparedSet, rows: Rows, spec: InputSpec, *, background: bool
 ) -> Figures:
     """Figures of some rows of the cache, as they are or with every background grey removed first."""
-    shown = prepared
+    cleaned = None
     if not background:
-        cleaned = np.stack([remove_background(image) for image in prepared.images[rows]])
+        cleaned = np.stack([remove_background(image) for image in prepared.images[rows.indices]])
         cleaned -= cleaned.min(axis=(1, 2, 3), keepdims=True)  # MedNIST's CT images begin at 79 or 119, not at 0
-        shown = _subset(prepared, rows, cleaned)
-        rows = np.arange(len(rows))
-    logits = predict_logits(module, shown, rows, spec)
-    return evaluate(logits, shown.labels[rows], [shown.groups[n] for n in rows], shown.classes)
+    logits = predict_logits(module, prepared, rows, spec, cleaned)
+    return evaluate(logits, prepared.labels[rows.indices], rows.groups, prepared.classes)
 
 
-def plane_recalls(module: nn.Module, prepared: PreparedSet, rows: Indices, spec: InputSpec) -> dict[str, Any]:
+def plane_recalls(module: nn.Module, prepared: PreparedSet, rows: Rows, spec: InputSpec) -> dict[str, Any]:
     """Recall of BrainMR per plane over in-brain slices, clustered by subject."""
     brain = prepared.classes.index("BrainMR")
     found = {}
     for plane in ("axial", "sagittal", "coronal"):
-        own = np.array([n for n in rows if prepared.samples[n].endswith(f" {plane}")])
+        own = rows.part(np.array([prepared.samples[n].endswith(f" {plane}") for n in rows.indices], np.bool_))
         right = predict_logits(module, prepared, own, spec).argmax(axis=1) == brain
-        found[plane] = _share(right, [prepared.groups[n] for n in own])
+        found[plane] = _share(right, own.groups)
     return found
 
 
@@ -128,7 +127,7 @@ def final_brain_mr(archives: Path, folder: Path) -> dict[str, list[RealVolume]]:
 
 
 def border_probe(
-    prepared: PreparedSet, fit_rows: Indices, test_rows: Indices, spec: InputSpec, augment: Augment
+    prepared: PreparedSet, fit_rows: FitRows, test_rows: Rows, spec: InputSpec, augment: Augment
 ) -> dict[str, float]:
     """Balanced accuracy of a logistic regression that sees only border pixels and high-frequency energy.
 
@@ -141,8 +140,8 @@ def border_probe(
     from sklearn.preprocessing import StandardScaler
 
     rng = np.random.default_rng(0)
-    fit_rows = np.concatenate([_some(fit_rows[prepared.labels[fit_rows] == c], 400, rng) for c in range(7)])
-    test_rows = np.concatenate([_some(test_rows[prepared.labels[test_rows] == c], 150, rng) for c in range(7)])
+    learned = _some_of_each(indices_of(FitRows, fit_rows, prepared), prepared.labels, 400, rng)
+    tested = _some_of_each(test_rows.indices, prepared.labels, 150, rng)
 
     def raw(rows: Indices) -> Images:
         return np.asarray(prepared.images[rows], np.float32)
@@ -157,9 +156,9 @@ def border_probe(
     scores = {}
     for name, view in views.items():
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-        probe.fit(_border_features(view(fit_rows)), prepared.labels[fit_rows])
-        called = probe.predict(_border_features(view(test_rows)))
-        scores[name] = float(balanced_accuracy_score(prepared.labels[test_rows], called))
+        probe.fit(_border_features(view(learned)), prepared.labels[learned])
+        called = probe.predict(_border_features(view(tested)))
+        scores[name] = float(balanced_accuracy_score(prepared.labels[tested], called))
     return scores
 
 
@@ -187,21 +186,6 @@ def _share(right: NDArray[np.bool_], groups: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _some(rows: Indices, count: int, rng: np.random.Generator) -> Indices:
-    return rng.permutation(rows)[:count]
-
-
-def _subset(prepared: PreparedSet, rows: Indices, images: Images) -> PreparedSet:
-    def chosen(values: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(values[n] for n in rows)
-
-    return replace(
-        prepared,
-        images=images,
-        labels=prepared.labels[rows],
-        samples=chosen(prepared.samples),
-        slices=chosen(prepared.slices),
-        groups=chosen(prepared.groups),
-        units=chosen(prepared.units),
-        modalities=chosen(prepared.modalities),
-    )
+def _some_of_each(rows: Indices, labels: Indices, count: int, rng: np.random.Generator) -> Indices:
+    """At most `count` of the rows of each of the seven classes."""
+    return np.concatenate([rng.permutation(rows[labels[rows] == c])[:count] for c in range(7)])

@@ -20,7 +20,7 @@ from MedImgClassifierLib.engine.preprocess import Plane
 
 GroupKind = Literal["patient", "cluster", "source_image", "none"]
 REQUIRED = ("sample", "group", "group_kind", "path", "label")
-OPTIONAL = ("split", "plane", "slice_from", "slice_to")
+OPTIONAL = ("split", "plane", "slice_from", "slice_to", "site", "acquired", "fold")
 _JSON_KEYS = {"task", "classes", "units", "root", "sha256", "group_waiver"}
 
 
@@ -37,6 +37,9 @@ class Row:
     plane: Plane | Literal[""] = ""
     slice_from: int = 0
     slice_to: int | None = None
+    site: str = ""
+    acquired: str = ""
+    fold: str = ""
     covariates: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -165,6 +168,9 @@ def _row(path: Path, where: str, record: Mapping[str | None, Any], root: Path, a
         plane=cast("Plane", plane),
         slice_from=first or 0,
         slice_to=stop,
+        site=text.get("site", ""),
+        acquired=text.get("acquired", ""),
+        fold=text.get("fold", ""),
         covariates={key: value for key, value in text.items() if key not in REQUIRED + OPTIONAL},
     )
 
