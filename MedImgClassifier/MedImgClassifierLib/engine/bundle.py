@@ -142,13 +142,8 @@ def write(
     network's last layer, on its features. Raises Refusal
     (BUNDLE_MANIFEST, ...) where the result would not load; nothing is left behind then.
     """
-    files = {
-        WEIGHTS: bundle_weights.saved(weights),
-        SELFTEST: bundle_weights.saved(selftest),
     files = {WEIGHTS: bundle_weights.saved(weights), SELFTEST: bundle_weights.saved(selftest), CARD: card.encode()}
     files |= extra_files or {}
-        **(extra_files or {}),
-    }
     encoder: dict[str, Any] = {"network": {"name": network, "options": dict(network_options)}, "weights": WEIGHTS}
     for key, name, graph in (("onnx", ONNX, onnx), ("onnx_int8", ONNX_INT8, onnx_int8)):
         if graph is not None:

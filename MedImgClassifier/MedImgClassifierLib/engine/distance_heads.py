@@ -178,12 +178,8 @@ class NearestNeighbourHead:
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        own: dict[str, NDArray[Any]] = {
-            "examples": self.examples,
-            "classes": self.classes,
-            "class_weight": self.class_weight,
-        }
-        return self.standardiser.arrays() | own
+        own = {"classes": self.classes, "class_weight": self.class_weight}
+        return {**self.standardiser.arrays(), "examples": self.examples, **own}
 
     @classmethod
     def read(cls, parameters: Mapping[str, Any], arrays: Arrays) -> Self:

@@ -47,7 +47,7 @@ class FirstOrderRuntime:
 
 
 def first_order(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Images [N, C, H, W], at least 3 x 3 pixels -> [N, C * len(NAMES)], float32. Raises ValueError for smaller ones."""
+    """Images [N, C, H, W] -> [N, C * len(NAMES)], float32. Raises ValueError for fewer than 3 x 3 pixels."""
     if min(images.shape[2:]) < 3:
         raise ValueError(f"images of {images.shape[2]} x {images.shape[3]} pixels are too small for gradients")
     rows = [_statistics(channel.astype(np.float64)) for image in images for channel in image]

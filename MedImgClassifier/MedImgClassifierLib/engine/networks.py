@@ -30,9 +30,10 @@ class Cells(NamedTuple):
 class NetworkInfo:
     """evidence: 'closed_form' (global average pool + one linear layer: exact), 'head_gradient' (Grad-CAM through a
     fully connected head, as forward products), 'last_block' (Grad-CAM through the last transformer block, by
-    autograd, so that it needs torch) or 'none' (what knows of no places). stride and first_centre: of its cells along both axes, in input pixels; a centre
-    is that of the receptive field, in a transformer of the patch. head: name of the last linear layer in the weights.
-    torchvision: its builder there, '' for our own. options: names a bundle may set."""
+    autograd, so that it needs torch) or 'none' (what knows of no places). stride and first_centre: of its cells along
+    both axes, in input pixels; a centre is that of the receptive field, in a transformer of the patch. head: name of
+    the last linear layer in the weights. torchvision: its builder there, '' for our own. options: names a bundle may
+    set."""
 
     evidence: EvidenceMethod
     stride: int

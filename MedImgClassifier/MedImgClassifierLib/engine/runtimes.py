@@ -1,7 +1,8 @@
 """What runs a network: one door `encode`, images in, features and class maps out.
 
 Four runtimes stand behind it: torch (eager or compiled), ONNX Runtime and OpenVINO. The scores are made of the features
-in numpy (heads.py), on every runtime alike. A fifth, numpy, is for bundles without a network (first_order.py). Which one is taken here, and why, is runtime_choice.py's question.
+in numpy (heads.py), on every runtime alike. A fifth, numpy, is for bundles without a network (first_order.py). Which
+one is taken here, and why, is runtime_choice.py's question.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import Bundle, Tensors
+from .bundle import Bundle
+from .bundle_weights import Tensors
 from .errors import Refusal
 from .first_order import NETWORK as FIRST_ORDER
 from .first_order import FirstOrderRuntime
@@ -42,11 +43,8 @@ def make(spec: InputSpec, runtime: Runtime, head: Head, units: str) -> dict[str,
     voxels = np.stack([_phantom(seed) for seed in range(len(spec.channels))])
     inputs = _inputs(voxels, spec, units)
     features, maps = runtime.encode(inputs, maps=isinstance(head, LinearHead))
-    made: dict[str, NDArray[Any]] = {
-        "voxels": voxels,
-        "inputs": inputs,
-        "logits": head.decide(features).astype(np.float32),
-    }
+    logits = head.decide(features).astype(np.float32)
+    made: dict[str, NDArray[Any]] = {"voxels": voxels, "inputs": inputs, "logits": logits}
     if maps is None:
         return made | {"features": np.ascontiguousarray(features)}
     return made | {"maps": np.ascontiguousarray(maps)}
