@@ -178,8 +178,8 @@ class NearestNeighbourHead:
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        own = {"classes": self.classes, "class_weight": self.class_weight}
-        return {**self.standardiser.arrays(), "examples": self.examples, **own}
+        own: dict[str, NDArray[Any]] = {"classes": self.classes, "class_weight": self.class_weight}
+        return self.standardiser.arrays() | own | {"examples": self.examples}
 
     @classmethod
     def read(cls, parameters: Mapping[str, Any], arrays: Arrays) -> Self:

@@ -17,7 +17,10 @@ from .distance_heads import NearestNeighbourHead, RbfSvmHead
 from .head_arrays import Arrays
 from .tree_head import BoostingHead
 
-__all__ = ["BoostingHead", "Head", "LinearHead", "NearestNeighbourHead", "RbfSvmHead", "StoredHead", "read_stored"]
+__all__ = [
+    *("AnyHead", "Head", "LinearHead", "StoredHead", "read_stored"),
+    *("BoostingHead", "NearestNeighbourHead", "RbfSvmHead"),
+]
 
 
 class Head(Protocol):
@@ -68,6 +71,8 @@ class LinearHead:
         """features [N, D] -> logits [N, L]; each row is decided by itself."""
         return np.asarray(features @ self.weight.T + self.bias, np.float64)
 
+
+AnyHead = LinearHead | StoredHead
 
 _READERS: Mapping[str, Callable[[Mapping[str, Any], Arrays], StoredHead]] = {
     RbfSvmHead.kind: RbfSvmHead.read,
