@@ -328,9 +328,11 @@ def test_nearest_neighbours_vote_smoothed_weighted_and_by_distance() -> None:
     cool = replace(head, temperature=1.0)
     votes = np.array([1, np.exp(-1) + np.exp(-3), 0]) + 0.5
     np.testing.assert_allclose(np.exp(cool.decide(asked))[0], votes / votes.sum(), rtol=1e-12)
+    np.testing.assert_allclose(cool.decide(asked - 1), cool.decide(asked), rtol=1e-12)  # only how much farther counts
     balanced = replace(head, class_weight=np.array([2.0, 1, 1]))
     np.testing.assert_allclose(np.exp(balanced.decide(asked))[0], np.array([2.5, 2.5, 0.5]) / 5.5)
-    tied = replace(head, examples=np.array([[1], [-1], [1], [1]], np.float32), k=1)
+    far, other = np.tile(np.array([[1], [-1]], np.float32), (100, 1)), np.ones(200, np.int32)
+    tied = replace(head, examples=far, classes=np.where(np.arange(200) == 0, 0, other).astype(np.int32), k=1)
     assert tied.decide(asked).argmax() == 0  # the earlier one is nearer
     assert np.isfinite(replace(cool, temperature=1e-300).decide(asked)).all()
 
@@ -339,7 +341,9 @@ def test_cosine_neighbours_go_by_direction() -> None:
     flat = Standardiser(np.zeros(2), np.ones(2))
     examples = np.array([[1, 0], [0, 100]], np.float32)
     head = NearestNeighbourHead(flat, examples, np.array([0, 1], np.int32), np.ones(2), 1, "cosine", None, 1.0)
-    assert head.decide(np.array([[50, 1], [0.1, 0.2], [0, 0]], np.float32)).argmax(axis=1).tolist() == [0, 1, 0]
+    assert head.decide(np.array([[50, 1], [0.1, 0.2]], np.float32)).argmax(axis=1).tolist() == [0, 1]
+    nowhere = replace(head, examples=np.array([[0, 0], [1, 0]], np.float32))
+    assert nowhere.decide(np.array([[-1, 0]], np.float32)).argmax() == 0  # no direction is nearer than the opposite
 
 
 def test_rows_are_decided_each_by_itself_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
