@@ -331,10 +331,23 @@ def test_nearest_neighbours_vote_smoothed_weighted_and_by_distance() -> None:
     np.testing.assert_allclose(cool.decide(asked - 1), cool.decide(asked), rtol=1e-12)  # only how much farther counts
     balanced = replace(head, class_weight=np.array([2.0, 1, 1]))
     np.testing.assert_allclose(np.exp(balanced.decide(asked))[0], np.array([2.5, 2.5, 0.5]) / 5.5)
-    far, other = np.tile(np.array([[1], [-1]], np.float32), (100, 1)), np.ones(200, np.int32)
-    tied = replace(head, examples=far, classes=np.where(np.arange(200) == 0, 0, other).astype(np.int32), k=1)
-    assert tied.decide(asked).argmax() == 0  # the earlier one is nearer
     assert np.isfinite(replace(cool, temperature=1e-300).decide(asked)).all()
+
+
+def test_of_examples_equally_far_the_earlier_ones_are_nearer() -> None:
+    places = np.random.default_rng(0).integers(1, 4, 1000)
+    earliest = np.flatnonzero(places == 1)[:20]
+    head = NearestNeighbourHead(
+        Standardiser(np.zeros(1), np.ones(1)),
+        places[:, None].astype(np.float32),
+        np.isin(np.arange(1000), earliest).astype(np.int32),
+        np.ones(2),
+        20,
+        "euclidean",
+        None,
+        1.0,
+    )
+    np.testing.assert_allclose(np.exp(head.decide(np.zeros((1, 1), np.float32)))[0], [1 / 22, 21 / 22])
 
 
 def test_cosine_neighbours_go_by_direction() -> None:
