@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from MedImgClassifierLib.engine import bundle
+from MedImgClassifierLib.engine.bundle_weights import Tensors
 from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Orient, Pad, Resize, Window
 from MedImgClassifierLib.engine.result import Code, Label
 from MedImgClassifierLib.engine.volume import Volume
@@ -55,9 +56,7 @@ def make(folder: Path) -> Path:
     return _write(folder, weights, selftest.of_network(SPEC, "narrow_resnet", OPTIONS, weights, "arbitrary"), graph)
 
 
-def _write(
-    folder: Path, weights: bundle.Tensors, answers: bundle.Tensors, graph: bytes | None, **changes: object
-) -> Path:
+def _write(folder: Path, weights: Tensors, answers: Tensors, graph: bytes | None, **changes: object) -> Path:
     identity = {
         "id": folder.name,
         "version": "1.0.0",

@@ -81,8 +81,12 @@ def onnx_form_of(result: FitResult, spec: InputSpec, units: str, roles: Roles, *
 def onnx_form_of_bundle(loaded: bundle.Bundle, roles: Roles, *, int8: bool, progress: bool = False) -> OnnxForm:
     """The ONNX form of a bundle's weights; its self-test is replayed first.
 
-    Raises Refusal: RESOURCE_MISSING_LIBRARY, BUNDLE_SELFTEST (torch gives other answers here than at its maker's).
+    Raises Refusal: RESOURCE_MISSING_LIBRARY, BUNDLE_UNSUPPORTED (a head of its own file: head_export.py writes such a
+    bundle with its ONNX form at once), BUNDLE_SELFTEST (torch gives other answers here than at its maker's).
     """
+    if not loaded.own_evidence:
+        reason = f"another ONNX form for a head of kind {loaded.head.kind} on {loaded.network}"
+        raise Refusal("BUNDLE_UNSUPPORTED", path=loaded.path, reason=reason)
     temperature = loaded.temperature
     trained = onnx_form.Trained(loaded.network, loaded.network_options, loaded.weights, loaded.spec, temperature)
     try:

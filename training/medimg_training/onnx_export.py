@@ -61,20 +61,43 @@ def to_onnx(
     module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
     maps = has_class_maps(network)
     exported = _Outputs(fuse_batch_norms(module.eval().requires_grad_(False)), maps).eval()
-    example = torch.zeros(2, channels, rows, columns)
+    outputs = ["logits", "features", *(["class_maps"] if maps else [])]
+    return _exported(exported, network, outputs, torch.zeros(2, channels, rows, columns))
+
+
+def features_to_onnx(
+    network: str,
+    options: Mapping[str, Any],
+    weights: Mapping[str, NDArray[Any]],
+    labels: int,
+    channels: int,
+    rows: int,
+    columns: int,
+) -> bytes:
+    """The float32 ONNX form for a head that is no layer of the network: `features` is its only output, for neither the
+    last layer's logits nor its class maps say anything of that head's answer. Arguments and refusals as of `to_onnx`.
+    """
+    require_libraries()
+    module = build(network, labels, channels, **options)
+    module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
+    exported = _Features(fuse_batch_norms(module.eval().requires_grad_(False))).eval()
+    return _exported(exported, network, ["features"], torch.zeros(2, channels, rows, columns))
+
+
+def _exported(module: nn.Module, name: str, outputs: list[str], example: Tensor) -> bytes:
     program = torch.onnx.export(
-        exported,
+        module,
         (example,),
         dynamo=True,
         verbose=False,
         optimize=True,
         opset_version=OPSET,
         input_names=["images"],
-        output_names=["logits", "features", *(["class_maps"] if maps else [])],
+        output_names=outputs,
         dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
     )
     model = cast("onnx.ModelProto", cast(Any, program).model_proto)
-    model.graph.name = network
+    model.graph.name = name
     return tidy(model)
 
 
@@ -97,6 +120,17 @@ class _Outputs(nn.Module):
         features, class_maps = self.network.encode(images, self.maps)
         logits = self.network.head(features)
         return (logits, features) if class_maps is None else (logits, features, class_maps)
+
+
+class _Features(nn.Module):
+    """The network up to its last layer."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.encode(images, False)[0]
 
 
 def tidy(model: onnx.ModelProto) -> bytes:

@@ -16,26 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .. import __version__, resources
-from . import bundle_files, onnx_graph
+from . import bundle_files, bundle_weights, onnx_graph
+from .bundle_weights import Tensors
 from .errors import Refusal
-from .heads import LinearHead
-from .networks import REGISTRY, NetworkInfo
+from .heads import Head, LinearHead, StoredHead
+from .networks import ENCODERS, REGISTRY, NetworkInfo
 from .preprocess import InputSpec
 from .result import Code, Label
 
-Tensors = Mapping[str, NDArray[Any]]
-
 WEIGHTS, SELFTEST, CARD = "weights.safetensors", "selftest/selftest.safetensors", "model_card.md"
 ONNX, ONNX_INT8 = "model.onnx", "model.int8.onnx"
+HEAD = "head.safetensors"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle: everything in memory, hashes checked. onnx, onnx_int8: the network as checked graphs."""
+    """A loaded bundle: everything in memory, hashes checked. network: a name of networks.ENCODERS. onnx, onnx_int8: the
+    network as checked graphs."""
 
     path: Path
     manifest: Mapping[str, Any]
@@ -45,7 +43,7 @@ class Bundle:
     network: str
     network_options: Mapping[str, Any]
     weights: Tensors
-    head: LinearHead
+    head: Head
     selftest: Tensors
     card: str
     onnx: bytes | None = None
@@ -57,7 +55,12 @@ class Bundle:
 
     @property
     def network_info(self) -> NetworkInfo:
-        return REGISTRY[self.network]
+        return ENCODERS[self.network]
+
+    @property
+    def own_evidence(self) -> bool:
+        """Whether the network's own class maps explain the answer: where its last layer gives it."""
+        return self.network_info.evidence != "none" and isinstance(self.head, LinearHead)
 
     @property
     def temperature(self) -> float | None:
@@ -88,15 +91,12 @@ def load(path: Path) -> Bundle:
     member = manifest["members"][0]
     (encoder,) = member["encoders"].values()
     network = encoder["network"]["name"]
-    weights = _tensors(path, files, encoder["weights"], network)
+    weights = bundle_weights.tensors(path, files, encoder["weights"], network)
     try:
         spec = InputSpec.from_json(manifest["input"])
-        head = LinearHead(weights[member["head"]["weight"]], weights[member["head"]["bias"]])
     except (KeyError, TypeError, ValueError) as wrong:
-        raise Refusal("BUNDLE_MANIFEST", path=path, where="input or head", reason=wrong) from None
-    if head.weight.shape[:1] != head.bias.shape or len(head.bias) != len(manifest["labels"]):
-        reason = f"{len(manifest['labels'])} labels, but {head.weight.shape} weights of the last layer"
-        raise Refusal("BUNDLE_WEIGHTS", path=path, network=network, reason=reason)
+        raise Refusal("BUNDLE_MANIFEST", path=path, where="input", reason=wrong) from None
+    head = bundle_weights.head(path, files, manifest, weights, network, len(spec.channels))
     return Bundle(
         path=path,
         manifest=manifest,
@@ -107,7 +107,7 @@ def load(path: Path) -> Bundle:
         network_options=encoder["network"]["options"],
         weights=weights,
         head=head,
-        selftest=_tensors(path, files, manifest["selftest"]["file"], network),
+        selftest=bundle_weights.tensors(path, files, manifest["selftest"]["file"], network),
         card=files[manifest["model_card"]].decode("utf-8", errors="replace"),
         onnx=_graph(path, files, encoder.get("onnx"), network, spec, head),
         onnx_int8=_graph(path, files, encoder.get("onnx_int8"), network, spec, head, int8=True),
@@ -132,21 +132,28 @@ def write(
     onnx_int8: bytes | None = None,
     agreement: Mapping[str, Any] | None = None,
     extra_files: Mapping[str, bytes] | None = None,
+    head: StoredHead | None = None,
 ) -> Path:
     """Write a bundle folder whole, replacing an earlier one, and return it.
 
     identity: id, version, title, intended_use, out_of_scope, licence, credits, known_limits (contact, created,
     calibration optional). selftest: from selftest.make. onnx, onnx_int8: the network's ONNX forms; agreement: what was
-    measured of them (docs/bundles.md). extra_files: e.g. the licence's text. Raises Refusal
+    measured of them (docs/bundles.md). extra_files: e.g. the licence's text. head: what decides in place of the
+    network's last layer, on its features. Raises Refusal
     (BUNDLE_MANIFEST, ...) where the result would not load; nothing is left behind then.
     """
-    files = {WEIGHTS: _saved(weights), SELFTEST: _saved(selftest), CARD: card.encode(), **(extra_files or {})}
-    head = REGISTRY[network].head
+    files = {WEIGHTS: bundle_weights.saved(weights), SELFTEST: bundle_weights.saved(selftest), CARD: card.encode()}
+    files |= extra_files or {}
     encoder: dict[str, Any] = {"network": {"name": network, "options": dict(network_options)}, "weights": WEIGHTS}
     for key, name, graph in (("onnx", ONNX, onnx), ("onnx_int8", ONNX_INT8, onnx_int8)):
         if graph is not None:
             encoder[key], files[name] = name, graph
-    member_head = {"kind": "linear", "weight": f"{head}.weight", "bias": f"{head}.bias"}
+    if head is None:
+        layer = ENCODERS[network].head
+        member_head = {"kind": "linear", "weight": f"{layer}.weight", "bias": f"{layer}.bias"}
+    else:
+        member_head = {"kind": head.kind, "file": HEAD, **head.parameters()}
+        files[HEAD] = bundle_weights.saved(head.arrays())
     manifest = {
         "format_version": 1,
         "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -218,7 +225,7 @@ def _check_supported(path: Path, manifest: Mapping[str, Any]) -> None:
         (manifest["aggregation"] is not None, "aggregation to a volume"),
         (manifest["ood"] is not None, "an out-of-distribution score"),
         ("case" in (manifest["calibration"] or {}), "calibration of whole cases"),
-        (network["name"] not in REGISTRY, f"the network '{network['name']}'"),
+        (network["name"] not in ENCODERS, f"the network '{network['name']}'"),
     ):
         if wrong:
             raise Refusal("BUNDLE_UNSUPPORTED", path=path, reason=reason)
@@ -230,7 +237,7 @@ def _graph(
     name: str | None,
     network: str,
     spec: InputSpec,
-    head: LinearHead,
+    head: Head,
     int8: bool = False,
 ) -> bytes | None:
     """The file of an ONNX form, checked; None where the bundle names none."""
@@ -238,42 +245,20 @@ def _graph(
         return None
     if name not in files:
         raise Refusal("BUNDLE_MANIFEST", path=path, where=name, reason="the file is not in the bundle")
+    if network not in REGISTRY:
+        raise Refusal("BUNDLE_MANIFEST", path=path, where=name, reason=f"a graph of '{network}', which is no network")
     rows, columns = spec.size or (None, None)
-    labels, features = head.weight.shape
     try:
         onnx_graph.check(
             files[name],
             channels=len(spec.channels),
             rows=rows,
             columns=columns,
-            labels=labels,
-            features=features,
+            labels=head.labels if isinstance(head, LinearHead) else None,
+            features=head.features,
             class_maps=REGISTRY[network].evidence != "last_block",
             int8=int8,
         )
     except onnx_graph.GraphError as wrong:
         raise Refusal("BUNDLE_GRAPH", path=path, file=name, reason=wrong) from None
     return files[name]
-
-
-def _saved(tensors: Tensors) -> bytes:
-    from safetensors.numpy import save
-
-    # safetensors writes memory as it lies, so that a channels-last array would come back scrambled
-    return save({name: np.array(tensor, order="C") for name, tensor in tensors.items()})
-
-
-def _tensors(path: Path, files: Mapping[str, bytes], name: str, network: str) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as load_tensors
-
-    if name not in files:
-        raise Refusal("BUNDLE_MANIFEST", path=path, where=name, reason="the file is not in the bundle")
-    try:
-        tensors: dict[str, NDArray[Any]] = load_tensors(files[name])
-    except (SafetensorError, KeyError) as damaged:  # KeyError: a kind of number that numpy has not
-        raise Refusal("BUNDLE_WEIGHTS", path=path, network=network, reason=f"{name}: {damaged}") from None
-    for key, tensor in tensors.items():
-        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-            raise Refusal("BUNDLE_WEIGHTS", path=path, network=network, reason=f"'{key}' holds values not finite")
-    return tensors

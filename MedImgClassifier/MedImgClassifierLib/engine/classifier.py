@@ -63,7 +63,7 @@ class Classifier:
         """Classify every slice of a case.
 
         A lone volume stands for the bundle's only channel. evidence: class maps for all labels by the network's own
-        method, by occlusion (slow, any network), or none.
+        method (where it explains the answer: Bundle.own_evidence), by occlusion (slow, any bundle), or none.
         Raises Refusal for input that cannot be classified (quality.check), RESOURCE_MEMORY, RESOURCE_RUNTIME_FAILED,
         and whatever `progress` raises.
         """
@@ -91,7 +91,7 @@ class Classifier:
             for inputs, placement in self._batches(volumes):
                 report("classify", done / count)
                 clock.stop("preprocess")
-                encoded = _encode(runtime, inputs, evidence == "network")
+                encoded = _encode(runtime, inputs, evidence == "network" and bundle.own_evidence)
                 clock.stop("forward")
                 logits.append(bundle.head.decide(encoded.features))
                 pixels.append(placement)
@@ -107,7 +107,10 @@ class Classifier:
         report("classify", 1.0)
         if evidence == "network" and not maps:
             duration = occlusion.seconds(clock.seconds["forward"] / count, count)
-            findings.append(occlusion.instead(bundle.network, runtime.name, duration))
+            if bundle.own_evidence:
+                findings.append(occlusion.instead(bundle.network, runtime.name, duration))
+            else:
+                findings.append(occlusion.only(bundle.network, bundle.head.kind, duration))
         cells = occlusion.cells(*inputs.shape[2:]) if evidence == "occlusion" else bundle.network_info.cells
         method = occlusion.METHOD if evidence == "occlusion" else bundle.network_info.evidence
         findings += runtime.findings

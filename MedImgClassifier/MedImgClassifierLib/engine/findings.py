@@ -62,6 +62,11 @@ _CATALOGUE = {
         "网络 {network} 的证据图需要 torch，而此处由 {runtime} 运行，因此没有证据图；"
         "遮挡法约需 {duration}（--evidence occlusion）",
     ),
+    "EVIDENCE_OCCLUSION_ONLY": _Text(
+        "a head of kind {head} on {network} has no evidence of its own, so there is none; "
+        "occlusion would take about {duration} (--evidence occlusion)",
+        "{network} 上的 {head} 分类头没有自身的证据图，因此没有证据图；遮挡法约需 {duration}（--evidence occlusion）",
+    ),
     "MEMORY_FULL": _Text(
         "the memory of {device} was full: {runtime} on the CPU went on",
         "{device} 的内存已满：{runtime} 改在 CPU 上继续运行",
@@ -119,6 +124,7 @@ _ADVICE = {
         "Install torch, or ask for occlusion, which takes its time.",
         "请安装 torch，或改用较慢的遮挡法。",
     ),
+    "EVIDENCE_OCCLUSION_ONLY": ("Ask for occlusion, which takes its time.", "请改用较慢的遮挡法。"),
     "MEMORY_FULL": ("", ""),
     "MEMORY_SHORT": ("", ""),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from .errors import Refusal
 if TYPE_CHECKING:
     from .torch_networks import Network
 
-EvidenceMethod = Literal["closed_form", "head_gradient", "last_block"]
+EvidenceMethod = Literal["closed_form", "head_gradient", "last_block", "none"]
 
 
 class Cells(NamedTuple):
@@ -29,10 +29,11 @@ class Cells(NamedTuple):
 @dataclass(frozen=True)
 class NetworkInfo:
     """evidence: 'closed_form' (global average pool + one linear layer: exact), 'head_gradient' (Grad-CAM through a
-    fully connected head, as forward products) or 'last_block' (Grad-CAM through the last transformer block, by
-    autograd, so that it needs torch). stride and first_centre: of its cells along both axes, in input pixels; a centre
-    is that of the receptive field, in a transformer of the patch. head: name of the last linear layer in the weights.
-    torchvision: its builder there, '' for our own. options: names a bundle may set."""
+    fully connected head, as forward products), 'last_block' (Grad-CAM through the last transformer block, by
+    autograd, so that it needs torch) or 'none' (what knows of no places). stride and first_centre: of its cells along
+    both axes, in input pixels; a centre is that of the receptive field, in a transformer of the patch. head: name of
+    the last linear layer in the weights. torchvision: its builder there, '' for our own. options: names a bundle may
+    set."""
 
     evidence: EvidenceMethod
     stride: int
@@ -58,6 +59,9 @@ REGISTRY: Mapping[str, NetworkInfo] = {
     "vit_b_16": NetworkInfo("last_block", 16, 7.5, "net.heads.head", "vit_b_16", frozenset({"image_size"})),
     "narrow_resnet": NetworkInfo("closed_form", 8, 3.5, "head", options=frozenset({"widths", "blocks"})),
 }
+
+# All that a bundle may name: these networks, and what makes features without one (first_order.py).
+ENCODERS: Mapping[str, NetworkInfo] = {**REGISTRY, "first_order": NetworkInfo("none", 1, 0.0, "head")}
 
 
 def build(name: str, labels: int, channels: int = 1, **options: Any) -> Network:

@@ -90,6 +90,14 @@ def instead(network: str, runtime: str, duration: float) -> Finding:
     return Finding.of("EVIDENCE_NOT_AVAILABLE", "warn", **facts)
 
 
+def only(network: str, head: str, duration: float) -> Finding:
+    """What to say where the network's own evidence was asked for and there is none on any runtime: a head that is not
+    linear is not explained by the network's maps, and statistics of an image know of no places. Arguments as of
+    `instead`; head: its kind."""
+    facts = {"network": network, "head": head, "duration": _in_words(duration)}
+    return Finding.of("EVIDENCE_OCCLUSION_ONLY", "warn", **facts)
+
+
 def _in_words(duration: float) -> str:
     if duration < 90:
         return f"{max(1, round(duration))} s"

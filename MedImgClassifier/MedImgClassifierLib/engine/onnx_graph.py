@@ -59,7 +59,7 @@ def check(
     channels: int,
     rows: int | None,
     columns: int | None,
-    labels: int,
+    labels: int | None,
     features: int,
     class_maps: bool,
     int8: bool,
@@ -68,14 +68,17 @@ def check(
 
     channels, rows, columns: of the input `images` float32 [batch, C, H, W]; an ONNX form needs rows and columns that
     the input specification fixes. Outputs, float32: `logits` [batch, labels], `features` [batch, features] and, with
-    class_maps, `class_maps` [batch, labels, h, w]. int8: the quantised form, the only one that may hold integers of
+    class_maps, `class_maps` [batch, labels, h, w]; `features` alone where labels is None, for a head that is no layer
+    of the network. int8: the quantised form, the only one that may hold integers of
     8 and 32 bits.
     """
     if rows is None or columns is None:
         raise GraphError("the input specification does not fix rows and columns, which an ONNX form needs")
-    wanted: dict[str, list[int | None]] = {"logits": [None, labels], "features": [None, features]}
-    if class_maps:
-        wanted["class_maps"] = [None, labels, None, None]
+    wanted: dict[str, list[int | None]] = {"features": [None, features]}
+    if labels is not None:
+        wanted["logits"] = [None, labels]
+        if class_maps:
+            wanted["class_maps"] = [None, labels, None, None]
     types = _TYPES.keys() if int8 else _TYPES.keys() - _TYPES_OF_INT8
     try:
         _check(content, (channels, rows, columns), wanted, types)

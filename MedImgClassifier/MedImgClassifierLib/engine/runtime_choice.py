@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from . import selftest
 from .bundle import Bundle
 from .errors import Refusal, first_line
+from .first_order import FirstOrderRuntime
+from .networks import REGISTRY
 from .runtimes import COMPUTES_IN, EXTRA, LIBRARY, PRECISIONS, Device, Precision, Runtime, RuntimeName, RuntimeUnusable
 
 # In the order in which they are tried.
@@ -66,7 +68,7 @@ def choose(
     """
     passed_over: PassedOver = []
     threads = threads and min(threads, os.cpu_count() or threads)
-    for name, on in candidates(runtime, device, needs_torch=bundle.network_info.evidence == "last_block"):
+    for name, on in _candidates_of(bundle, runtime, device):
         try:
             loaded = load(bundle, name, on, precision, threads)
             difference = check(bundle, loaded)
@@ -74,7 +76,7 @@ def choose(
             passed_over.append((name, on, reason))
             continue
         why = _why(runtime, device, loaded, passed_over)
-        if runtime == "auto" and name == "torch" and bundle.network_info.evidence == "last_block":
+        if runtime == "auto" and name == "torch" and _needs_torch(bundle):
             why += "; torch is tried first, for this network's evidence needs it"
         return Choice(loaded, difference, why)
     raise _none_left(bundle, runtime, device, precision, passed_over)
@@ -96,6 +98,18 @@ def candidates(
             yield "torch-compile", on
 
 
+def _candidates_of(bundle: Bundle, runtime: str, device: Device) -> Iterator[tuple[RuntimeName, Device]]:
+    """`candidates`; numpy where the bundle holds no network and none that runs networks was asked for."""
+    if runtime == "auto" and bundle.network not in REGISTRY:
+        yield "numpy", "cpu" if device == "auto" else device
+    else:
+        yield from candidates(runtime, device, _needs_torch(bundle))
+
+
+def _needs_torch(bundle: Bundle) -> bool:
+    return bundle.own_evidence and bundle.network_info.evidence == "last_block"
+
+
 class Trial(NamedTuple):
     """One runtime tried with a bundle. difference: largest |d probability|, None where `reason` says why not."""
 
@@ -109,6 +123,9 @@ class Trial(NamedTuple):
 def try_all(bundle: Bundle) -> Iterator[Trial]:
     """Every runtime, device and precision of this computer, whether 'auto' would take it or not; torch.compile, which
     takes its time, excepted."""
+    if bundle.network not in REGISTRY:
+        yield _tried(bundle, "numpy", "cpu", "float32")
+        return
     devices: dict[Device, None] = dict.fromkeys([*gpu_drivers(), "cpu"])
     with suppress(Exception, SystemExit):  # trying it says so
         devices = dict.fromkeys([*gpu_drivers(), *onnx_devices()])
@@ -117,11 +134,15 @@ def try_all(bundle: Bundle) -> Iterator[Trial]:
             for runtime in _ON_DEVICE[device]:
                 if precision not in COMPUTES_IN[runtime]:
                     continue
-                try:
-                    difference = check(bundle, load(bundle, runtime, device, precision))
-                    yield Trial(runtime, device, precision, difference, "")
-                except RuntimeUnusable as reason:
-                    yield Trial(runtime, device, precision, None, str(reason))
+                yield _tried(bundle, runtime, device, precision)
+
+
+def _tried(bundle: Bundle, runtime: RuntimeName, device: Device, precision: Precision) -> Trial:
+    try:
+        difference = check(bundle, load(bundle, runtime, device, precision))
+    except RuntimeUnusable as reason:
+        return Trial(runtime, device, precision, None, str(reason))
+    return Trial(runtime, device, precision, difference, "")
 
 
 def onnx_devices() -> list[Device]:
@@ -169,6 +190,8 @@ def load(
 def _opened(bundle: Bundle, runtime: RuntimeName, device: Device, precision: Precision, threads: int | None) -> Runtime:
     if runtime in ("torch", "torch-compile"):
         return _torch(bundle, device, precision, runtime == "torch-compile", threads)
+    if runtime == "numpy":
+        return FirstOrderRuntime()
     graph = bundle.onnx_int8 if precision == "int8" else bundle.onnx
     assert graph is not None, "_obstacle has seen to it"
     if runtime == "openvino":
@@ -194,6 +217,10 @@ def check(bundle: Bundle, runtime: Runtime) -> float:
 
 def _obstacle(bundle: Bundle, runtime: RuntimeName, device: Device, precision: Precision) -> RuntimeUnusable | None:
     """What the bundle itself says against a runtime: it lacks the form, or its agreement record does."""
+    if runtime != "numpy" and bundle.network not in REGISTRY:
+        return RuntimeUnusable(f"runs networks, and '{bundle.network}' is none: numpy computes it")
+    if runtime == "numpy" and device != "cpu":
+        return RuntimeUnusable("computes on the CPU only")
     if precision not in COMPUTES_IN[runtime]:
         return _NotOffered(f"does not compute in {precision}")
     graph = bundle.onnx_int8 if precision == "int8" else bundle.onnx
@@ -207,7 +234,7 @@ def _obstacle(bundle: Bundle, runtime: RuntimeName, device: Device, precision: P
             return _NotOffered(f"is not offered in {precision}: {reason}")
     elif any(e.items() >= {**here, "passed": False}.items() for e in record["parity"]):
         return RuntimeUnusable("missed parity with torch when the bundle was made")
-    if eager != "torch" and graph is None:
+    if eager not in ("torch", "numpy") and graph is None:
         return RuntimeUnusable("needs the ONNX form, which this bundle has not (`medimg export` makes it)")
     return None
 

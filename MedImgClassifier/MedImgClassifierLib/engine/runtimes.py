@@ -1,7 +1,8 @@
 """What runs a network: one door `encode`, images in, features and class maps out.
 
 Four runtimes stand behind it: torch (eager or compiled), ONNX Runtime and OpenVINO. The scores are made of the features
-in numpy (heads.py), on every runtime alike. Which one is taken here, and why, is runtime_choice.py's question.
+in numpy (heads.py), on every runtime alike. A fifth, numpy, is for bundles without a network (first_order.py). Which
+one is taken here, and why, is runtime_choice.py's question.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from typing import Literal, NamedTuple, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-RuntimeName = Literal["torch", "torch-compile", "onnxruntime", "openvino"]
+NetworkRuntime = Literal["torch", "torch-compile", "onnxruntime", "openvino"]
+RuntimeName = Literal[NetworkRuntime, "numpy"]
 Device = Literal["auto", "cpu", "cuda", "mps", "directml", "coreml"]
 Precision = Literal["float32", "bfloat16", "int8"]
 
-RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+# What a user may ask for; numpy is no choice, for what it runs nothing else does.
+RUNTIMES: tuple[NetworkRuntime, ...] = get_args(NetworkRuntime)
 DEVICES: tuple[Device, ...] = get_args(Device)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -25,13 +28,21 @@ LIBRARY: dict[RuntimeName, str] = {
     "torch-compile": "torch",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
+    "numpy": "numpy",
 }
-EXTRA: dict[RuntimeName, str] = {"torch": "torch", "torch-compile": "torch", "onnxruntime": "", "openvino": "openvino"}
+EXTRA: dict[RuntimeName, str] = {
+    "torch": "torch",
+    "torch-compile": "torch",
+    "onnxruntime": "",
+    "openvino": "openvino",
+    "numpy": "",
+}
 COMPUTES_IN: dict[RuntimeName, tuple[Precision, ...]] = {
     "torch": ("float32", "bfloat16"),
     "torch-compile": ("float32", "bfloat16"),
     "onnxruntime": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
+    "numpy": ("float32",),
 }
 
 

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import Bundle, Tensors
+from .bundle import Bundle
+from .bundle_weights import Tensors
 from .errors import Refusal
-from .heads import LinearHead
-from .networks import REGISTRY
+from .first_order import NETWORK as FIRST_ORDER
+from .first_order import FirstOrderRuntime
+from .heads import Head, LinearHead
+from .networks import ENCODERS
 from .preprocess import InputSpec, geometry, intensity
 from .runtimes import Runtime
 from .torch_runtime import TorchRuntime
@@ -24,7 +27,7 @@ from .volume import Volume
 
 INPUT_TOLERANCE = 1e-5
 # In float32, for probabilities near 0 and 1 show nothing: times max(1, largest |logit|), times the largest |class map|.
-LOGIT_TOLERANCE = MAP_TOLERANCE = 1e-3
+LOGIT_TOLERANCE = MAP_TOLERANCE = FEATURE_TOLERANCE = 1e-3
 PROBABILITY_TOLERANCE = 1e-3  # so a class that leads by more than 2e-3 stays the same
 
 SLICES = 3
@@ -34,28 +37,35 @@ class OtherAnswers(Exception):
     """A runtime answers the self-test otherwise than the maker's did; the text says by how much."""
 
 
-def make(spec: InputSpec, runtime: Runtime, head: LinearHead, units: str) -> dict[str, NDArray[Any]]:
-    """Inputs and expected results: voxels int16 [C, K, J, I], inputs, logits, class maps."""
+def make(spec: InputSpec, runtime: Runtime, head: Head, units: str) -> dict[str, NDArray[Any]]:
+    """Inputs and expected results: voxels int16 [C, K, J, I], inputs, logits, and class maps, or features where maps
+    would not explain the head's answer (Bundle.own_evidence)."""
     voxels = np.stack([_phantom(seed) for seed in range(len(spec.channels))])
     inputs = _inputs(voxels, spec, units)
-    encoded = runtime.encode(inputs, maps=True)
-    assert encoded.class_maps is not None
-    return {
-        "voxels": voxels,
-        "inputs": inputs,
-        "logits": head.decide(encoded.features).astype(np.float32),
-        "maps": np.ascontiguousarray(encoded.class_maps),
-    }
+    features, maps = runtime.encode(inputs, maps=isinstance(head, LinearHead))
+    logits = head.decide(features).astype(np.float32)
+    made: dict[str, NDArray[Any]] = {"voxels": voxels, "inputs": inputs, "logits": logits}
+    if maps is None:
+        return made | {"features": np.ascontiguousarray(features)}
+    return made | {"maps": np.ascontiguousarray(maps)}
 
 
 def of_network(
-    spec: InputSpec, network: str, options: Mapping[str, Any], weights: Tensors, units: str
+    spec: InputSpec,
+    network: str,
+    options: Mapping[str, Any],
+    weights: Tensors,
+    units: str,
+    head: Head | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """`make` with the network of some weights, on the CPU in float32: what a bundle's writer needs."""
-    info = REGISTRY[network]
-    head = LinearHead(weights[f"{info.head}.weight"], weights[f"{info.head}.bias"])
-    runtime = TorchRuntime(network, options, weights, len(head.bias), len(spec.channels), device="cpu")
-    return make(spec, runtime, head, units)
+    """`make` with the network of some weights, on the CPU in float32: what a bundle's writer needs. head: as of
+    bundle.write."""
+    name = ENCODERS[network].head
+    decides = head or LinearHead(weights[f"{name}.weight"], weights[f"{name}.bias"])
+    if network == FIRST_ORDER:
+        return make(spec, FirstOrderRuntime(), decides, units)
+    runtime = TorchRuntime(network, options, weights, decides.labels, len(spec.channels), device="cpu")
+    return make(spec, runtime, decides, units)
 
 
 def reduced_key(runtime: Runtime) -> str:
@@ -68,7 +78,8 @@ def replay(bundle: Bundle, runtime: Runtime) -> float:
     in that precision.
 
     Raises OtherAnswers: a probability moved by more than 1e-3 (so no class that led by more than 2e-3 changed), or in
-    float32 a logit or a class map moved by more than a thousandth of the largest.
+    float32 a logit or a class map moved by more than a thousandth of the largest. Without class maps the features are
+    held to that, and the head decides on the maker's: a tree, or the rank of a neighbour, may turn on the last digit.
     Raises Refusal(BUNDLE_SELFTEST): preprocessing makes other inputs here, or the tensors do not fit.
     """
     expected: Tensors = bundle.selftest
@@ -78,21 +89,33 @@ def replay(bundle: Bundle, runtime: Runtime) -> float:
         if not off <= INPUT_TOLERANCE:
             raise Refusal("BUNDLE_SELFTEST", path=bundle.path, reason=f"|d input| {off:.2g}")
         answers = expected["logits" if runtime.precision == "float32" else reduced_key(runtime)]
-        if answers.shape != (len(inputs), len(bundle.labels)) or expected["maps"].shape[:2] != answers.shape:
-            raise ValueError(f"answers of shapes {list(answers.shape)} and {list(expected['maps'].shape)}")
+        if answers.shape != (len(inputs), len(bundle.labels)):
+            raise ValueError(f"answers of shape {list(answers.shape)}")
+        if bundle.own_evidence:
+            _check_shape(expected["maps"].shape[:2], answers.shape)
+        else:
+            _check_shape(expected["features"].shape, (len(inputs), bundle.head.features))
     except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as wrong:  # tensors of other shapes
         raise Refusal("BUNDLE_SELFTEST", path=bundle.path, reason=f"it cannot be replayed: {wrong}") from None
-    encoded = runtime.encode(inputs, maps=True)
-    logits = bundle.head.decide(encoded.features)
+    features, maps = runtime.encode(inputs, maps=bundle.own_evidence)
+    if runtime.precision == "float32" and not bundle.own_evidence:
+        _check_same("feature", features, expected["features"], FEATURE_TOLERANCE)
+        features = expected["features"]
+    logits = bundle.head.decide(features)
     if runtime.precision == "float32":
         _check_same("logit", logits, answers, LOGIT_TOLERANCE, least=1.0)
-        if encoded.class_maps is not None:
-            _check_same("class map", encoded.class_maps, expected["maps"], MAP_TOLERANCE)
+        if maps is not None:
+            _check_same("class map", maps, expected["maps"], MAP_TOLERANCE)
     ours, theirs = probabilities(logits), probabilities(answers.astype(np.float64))
     moved = float(np.abs(ours - theirs).max())
     if not moved <= PROBABILITY_TOLERANCE:
         raise OtherAnswers(f"|d probability| {moved:.2g}")
     return moved
+
+
+def _check_shape(shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    if shape != wanted:
+        raise ValueError(f"answers of shape {list(shape)}, not {list(wanted)}")
 
 
 def _check_same(what: str, ours: Any, theirs: Any, tolerance: float, least: float = 0.0) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import spot_bundle as maker
-from MedImgClassifierLib.engine import bundle, bundle_files
+from MedImgClassifierLib.engine import bundle, bundle_files, bundle_weights
 from MedImgClassifierLib.engine.errors import Refusal
 
 
@@ -229,5 +229,5 @@ def test_a_bundle_that_would_not_load_is_not_written_and_spares_the_old_one(copy
 def test_arrays_in_any_memory_order_come_back_as_they_were(tmp_path: Path) -> None:
     """safetensors writes memory as it lies; weights of a channels-last network must not come back scrambled."""
     scrambled = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
-    (saved,) = bundle._tensors(tmp_path, {"w": bundle._saved({"a": scrambled})}, "w", "x").values()
+    (saved,) = bundle_weights.tensors(tmp_path, {"w": bundle_weights.saved({"a": scrambled})}, "w", "x").values()
     np.testing.assert_array_equal(saved, scrambled)

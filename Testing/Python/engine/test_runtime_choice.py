@@ -94,7 +94,7 @@ def test_a_network_whose_evidence_needs_torch_tries_torch_first(
     world: World, loaded: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = replace(loaded.network_info, evidence="last_block")
-    monkeypatch.setattr(bundle, "REGISTRY", {loaded.network: info})
+    monkeypatch.setattr(bundle, "ENCODERS", {loaded.network: info})
     chosen = choose(loaded)
     assert chosen.runtime.name == "torch" and "evidence needs it" in chosen.why
     assert choose(loaded, "openvino").runtime.name == "openvino"

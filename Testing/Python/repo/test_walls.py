@@ -90,12 +90,15 @@ ENGINE_FLOORS = (
             "reading",
             "archive",
         ),
-        *("resize", "preprocess", "quality", "networks", "torch_networks", "heads"),
+        *("resize", "preprocess", "quality", "networks", "torch_networks"),
+        *("heads", "head_arrays", "distance_heads", "tree_head"),
     },
     {
         *("runtimes", "processor", "torch_runtime", "onnx_runtime", "openvino_runtime", "runtime_choice", "frugal"),
+        "first_order",
         *("onnx_format", "onnx_operators", "onnx_graph"),
-        *("bundle_files", "bundle", "card", "bundle_install", "evidence", "occlusion", "trust", "selftest"),
+        *("bundle_files", "bundle_weights"),
+        *("bundle", "card", "bundle_install", "evidence", "occlusion", "trust", "selftest"),
     },
     {"classifier", "slice_view", "report", "picture", "html_report", "html_pictures", "html_words", "html_style"},
 )
