@@ -23,7 +23,7 @@ from .. import __version__, resources
 from . import bundle_files, onnx_graph
 from .errors import Refusal
 from .heads import LinearHead
-from .networks import REGISTRY, NetworkInfo
+from .networks import REGISTRY, Cells, NetworkInfo, check_options
 from .preprocess import InputSpec
 from .result import Code, Label
 
@@ -60,6 +60,11 @@ class Bundle:
         return REGISTRY[self.network]
 
     @property
+    def cells(self) -> Cells:
+        """Where the cells of the network's class maps lie in its input."""
+        return self.network_info.cells(self.network_options)
+
+    @property
     def temperature(self) -> float | None:
         """Of the slice-level calibration; None where the bundle is uncalibrated."""
         calibration = (self.manifest["calibration"] or {}).get("slice")
@@ -88,12 +93,14 @@ def load(path: Path) -> Bundle:
     member = manifest["members"][0]
     (encoder,) = member["encoders"].values()
     network = encoder["network"]["name"]
+    options = encoder["network"]["options"]
     weights = _tensors(path, files, encoder["weights"], network)
     try:
+        check_options(network, options)
         spec = InputSpec.from_json(manifest["input"])
         head = LinearHead(weights[member["head"]["weight"]], weights[member["head"]["bias"]])
     except (KeyError, TypeError, ValueError) as wrong:
-        raise Refusal("BUNDLE_MANIFEST", path=path, where="input or head", reason=wrong) from None
+        raise Refusal("BUNDLE_MANIFEST", path=path, where="network, input or head", reason=wrong) from None
     if head.weight.shape[:1] != head.bias.shape or len(head.bias) != len(manifest["labels"]):
         reason = f"{len(manifest['labels'])} labels, but {head.weight.shape} weights of the last layer"
         raise Refusal("BUNDLE_WEIGHTS", path=path, network=network, reason=reason)
@@ -104,7 +111,7 @@ def load(path: Path) -> Bundle:
         spec=spec,
         labels=tuple(Label(x["name"], Code(**x["code"]) if x["code"] else None) for x in manifest["labels"]),
         network=network,
-        network_options=encoder["network"]["options"],
+        network_options=options,
         weights=weights,
         head=head,
         selftest=_tensors(path, files, manifest["selftest"]["file"], network),

@@ -108,7 +108,7 @@ class Classifier:
         if evidence == "network" and not maps:
             duration = occlusion.seconds(clock.seconds["forward"] / count, count)
             findings.append(occlusion.instead(bundle.network, runtime.name, duration))
-        cells = occlusion.cells(*inputs.shape[2:]) if evidence == "occlusion" else bundle.network_info.cells
+        cells = occlusion.cells(*inputs.shape[2:]) if evidence == "occlusion" else bundle.cells
         method = occlusion.METHOD if evidence == "occlusion" else bundle.network_info.evidence
         findings += runtime.findings
         provenance = self._provenance(case, started, runtime)

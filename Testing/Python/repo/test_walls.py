@@ -90,7 +90,7 @@ ENGINE_FLOORS = (
             "reading",
             "archive",
         ),
-        *("resize", "preprocess", "quality", "networks", "torch_networks", "heads"),
+        *("resize", "preprocess", "quality", "networks", "torch_networks", "torchvision_networks", "heads"),
     },
     {
         *("runtimes", "processor", "torch_runtime", "onnx_runtime", "openvino_runtime", "runtime_choice", "frugal"),
