@@ -250,7 +250,7 @@ def _graph(
     try:
         onnx_graph.check(
             files[name],
-            channels=len(spec.channels),
+            channels=spec.network_channels,
             rows=rows,
             columns=columns,
             labels=labels,

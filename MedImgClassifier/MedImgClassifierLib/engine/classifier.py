@@ -95,7 +95,7 @@ class Classifier:
                 clock.stop("forward")
                 logits.append(bundle.head.decide(encoded.features))
                 pixels.append(placement)
-                contrast.append(np.ptp(inputs.reshape(len(inputs), -1), axis=1) > 0)
+                contrast.append((np.ptp(inputs, axis=(2, 3)) > 0).any(axis=1))
                 if encoded.class_maps is not None:
                     maps.append(encoded.class_maps)
                 clock.stop("head")
