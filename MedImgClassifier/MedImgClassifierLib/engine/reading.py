@@ -14,9 +14,9 @@ What reading had to decide is left in `Source.notes` as 'CODE: detail', for the 
     LOCALISER             images marked as localisers
     UNREADABLE_FILES      files beside a series chosen by UID, so damaged that they may be slices of it
 
-Voxels come as int16 where their values are integers that fit, else as float32; of a PNG or JPEG in colour as uint8, with
-units 'RGB'. Formats that state no modality
-give modality '' and units 'arbitrary'. Nothing that names a patient is read.
+Voxels come as int16 where their values are integers that fit, else as float32; those of a PNG or JPEG in colour as
+uint8, with units 'RGB'. Formats that state no modality give modality '' and, of grey images, units 'arbitrary'. Nothing
+that names a patient is read.
 """
 
 from __future__ import annotations
