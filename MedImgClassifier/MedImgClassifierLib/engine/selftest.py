@@ -35,8 +35,7 @@ class OtherAnswers(Exception):
 
 
 def make(spec: InputSpec, runtime: Runtime, head: LinearHead, units: str) -> dict[str, NDArray[Any]]:
-    """Inputs and expected results: voxels int16 [C, K, J, I], C the planes of the network's input; inputs; logits; class
-    maps."""
+    """Inputs and expected results: voxels int16 [C, K, J, I], inputs, logits, class maps. C: the network's channels."""
     colour = [channel.is_colour for channel in spec.channels for _ in range(channel.planes)]
     voxels = np.stack([_phantom(seed, is_colour) for seed, is_colour in enumerate(colour)])
     inputs = _inputs(voxels, spec, units)

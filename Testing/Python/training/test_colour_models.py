@@ -24,6 +24,7 @@ from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Resize, Window
 from MedImgClassifierLib.engine.reading import read_volume
 from MedImgClassifierLib.engine.result import Classification
+from MedImgClassifierLib.engine.volume import Volume
 
 SIDE, COUNT = 16, 288  # an ONNX form is checked on 200 images
 SPEC = InputSpec((ChannelSpec("image", (), ("RGB",)),), (Resize(SIDE, SIDE),), (Window(127.5, 255),))
@@ -119,6 +120,15 @@ def test_the_bundle_says_that_it_takes_colour_and_answers_by_it(trained: Path) -
             answers[runtime, label] = result.slices.logits
     for (_, label), logits in answers.items():
         np.testing.assert_allclose(logits, answers["torch", label], atol=1e-4)
+
+
+def test_a_slice_of_one_colour_is_no_key_slice(trained: Path) -> None:
+    flat = np.zeros((20, 24, 3), np.uint8)
+    flat[:] = (170, 90, 20)
+    stack = Volume.from_matrix(np.stack([flat, tinted(1, 3), flat]), np.eye(4), units="RGB")
+    result = Classifier(bundle.load(trained), "cpu", runtime="onnxruntime", threads=1).classify(stack)
+    assert {key.row for key in result.key_slices} == {1}
+    assert "EMPTY_SLICES" in {finding.code for finding in result.findings}
 
 
 def test_occlusion_hides_all_colours_of_a_place(trained: Path) -> None:
