@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from MedImgClassifierLib.engine.errors import Refusal
-from MedImgClassifierLib.engine.preprocess import InputSpec, geometry, in_plane, intensity
+from MedImgClassifierLib.engine.preprocess import InputSpec, check_colour, geometry, in_plane, intensity
 from MedImgClassifierLib.engine.reading import read_volume
 from MedImgClassifierLib.engine.volume import Source, Volume
 
@@ -158,6 +158,7 @@ def _volumes(rows: Sequence[Row], spec: InputSpec) -> Iterator[tuple[Row, Volume
     for row in rows:
         if row.path != path or volume is None:
             path, volume = row.path, read_volume(row.path)
+            check_colour(volume, spec.channels[0], row.path)
         yield row, sorted_slices(in_plane(volume, row.plane or spec.plane))
 
 
@@ -169,7 +170,7 @@ def _key(manifest: Manifest, rows: Sequence[Row], spec: InputSpec) -> str:
     ]
     states = [sorted((f.stat().st_size, f.stat().st_mtime_ns) for f in _files(r.path)) for r in rows]
     wanted = spec.to_json()
-    content = [FORMAT, manifest.classes, files, states, wanted["geometry"], wanted["plane"]]
+    content = [FORMAT, manifest.classes, files, states, wanted["geometry"], wanted["plane"], spec.network_channels]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -102,4 +102,4 @@ def _graph(encoder: FrozenEncoder, weights: Mapping[str, NDArray[Any]], head: An
 
     assert spec.size is not None
     make = to_onnx if isinstance(head, LinearHead) else features_to_onnx
-    return make(encoder.network, encoder.options, weights, head.labels, len(spec.channels), *spec.size)
+    return make(encoder.network, encoder.options, weights, head.labels, spec.network_channels, *spec.size)

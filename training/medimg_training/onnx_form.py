@@ -72,7 +72,7 @@ class Trained:
         return LinearHead(self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
 
     def on_torch(self, precision: Precision = "float32") -> Runtime:
-        labels, channels = len(self.head.bias), len(self.spec.channels)
+        labels, channels = len(self.head.bias), self.spec.network_channels
         return TorchRuntime(self.network, self.options, self.weights, labels, channels, "cpu", precision)
 
 

@@ -41,7 +41,8 @@ def start_from(module: nn.Module, network: str, source: str) -> Origin:
     source: 'random' leaves the module as it is; 'imagenet' takes torchvision's first ImageNet weights from their
     published address; else a file or http(s) address of such weights (a mirror), whose name ends in the first
     digits of its SHA-256 as torchvision's do: resnet18-f37072fd.pth. The first convolution is summed over
-    colour and shared evenly where the module has other than three channels.
+    colour and shared evenly where the module has other than three channels. They are those of the network without
+    options: where another stem or norm has weights of other names or shapes, they do not fit.
 
     Raises Refusal DATA_WEIGHTS for weights that cannot be had, whose hash differs, or that do not fit.
     """
@@ -100,6 +101,9 @@ def _fill(module: nn.Module, network: str, weights: Mapping[str, Tensor], source
             channels = own[key].shape[1]
             kept[key] = (value.sum(1, keepdim=True) / channels).expand(-1, channels, -1, -1)
     needed = {key for key in own if not key.startswith(head + ".") and not key.endswith("num_batches_tracked")}
-    if (needed - set(kept)) or (set(kept) - set(own)) or any(kept[key].shape != own[key].shape for key in needed):
-        raise Refusal("DATA_WEIGHTS", path=source, reason=f"they do not fit the network '{network}'")
+    other = sorted((needed - set(kept)) | (set(kept) - set(own)))
+    other = other or sorted(key for key in needed if kept[key].shape != own[key].shape)
+    if other:
+        reason = f"they do not fit the network '{network}' as it is to be built, beginning with '{other[0]}'"
+        raise Refusal("DATA_WEIGHTS", path=source, reason=reason)
     module.load_state_dict(kept, strict=False)

@@ -21,7 +21,7 @@ from . import bundle_files, bundle_weights, onnx_graph
 from .bundle_weights import Tensors
 from .errors import Refusal
 from .heads import Head, LinearHead, StoredHead
-from .networks import ENCODERS, REGISTRY, NetworkInfo
+from .networks import ENCODERS, REGISTRY, Cells, NetworkInfo, check_options
 from .preprocess import InputSpec
 from .result import Code, Label
 
@@ -63,6 +63,11 @@ class Bundle:
         return self.network_info.evidence != "none" and isinstance(self.head, LinearHead)
 
     @property
+    def cells(self) -> Cells:
+        """Where the cells of the network's class maps lie in its input."""
+        return self.network_info.cells(self.network_options)
+
+    @property
     def temperature(self) -> float | None:
         """Of the slice-level calibration; None where the bundle is uncalibrated."""
         calibration = (self.manifest["calibration"] or {}).get("slice")
@@ -91,12 +96,14 @@ def load(path: Path) -> Bundle:
     member = manifest["members"][0]
     (encoder,) = member["encoders"].values()
     network = encoder["network"]["name"]
+    options = encoder["network"]["options"]
     weights = bundle_weights.tensors(path, files, encoder["weights"], network)
     try:
+        check_options(network, options)
         spec = InputSpec.from_json(manifest["input"])
     except (KeyError, TypeError, ValueError) as wrong:
-        raise Refusal("BUNDLE_MANIFEST", path=path, where="input", reason=wrong) from None
-    head = bundle_weights.head(path, files, manifest, weights, network, len(spec.channels))
+        raise Refusal("BUNDLE_MANIFEST", path=path, where="network or input", reason=wrong) from None
+    head = bundle_weights.head(path, files, manifest, weights, network, spec.network_channels)
     return Bundle(
         path=path,
         manifest=manifest,
@@ -104,7 +111,7 @@ def load(path: Path) -> Bundle:
         spec=spec,
         labels=tuple(Label(x["name"], Code(**x["code"]) if x["code"] else None) for x in manifest["labels"]),
         network=network,
-        network_options=encoder["network"]["options"],
+        network_options=options,
         weights=weights,
         head=head,
         selftest=bundle_weights.tensors(path, files, manifest["selftest"]["file"], network),
@@ -251,12 +258,12 @@ def _graph(
     try:
         onnx_graph.check(
             files[name],
-            channels=len(spec.channels),
+            channels=spec.network_channels,
             rows=rows,
             columns=columns,
             labels=head.labels if isinstance(head, LinearHead) else None,
             features=head.features,
-            class_maps=REGISTRY[network].evidence != "last_block",
+            class_maps=ENCODERS[network].evidence not in ("last_block", "none"),
             int8=int8,
         )
     except onnx_graph.GraphError as wrong:

@@ -95,7 +95,7 @@ class Classifier:
                 clock.stop("forward")
                 logits.append(bundle.head.decide(encoded.features))
                 pixels.append(placement)
-                contrast.append(np.ptp(inputs.reshape(len(inputs), -1), axis=1) > 0)
+                contrast.append((np.ptp(inputs, axis=(2, 3)) > 0).any(axis=1))
                 if encoded.class_maps is not None:
                     maps.append(encoded.class_maps)
                 clock.stop("head")
@@ -111,7 +111,7 @@ class Classifier:
                 findings.append(occlusion.instead(bundle.network, runtime.name, duration))
             else:
                 findings.append(occlusion.only(bundle.network, bundle.head.kind, duration))
-        cells = occlusion.cells(*inputs.shape[2:]) if evidence == "occlusion" else bundle.network_info.cells
+        cells = occlusion.cells(*inputs.shape[2:]) if evidence == "occlusion" else bundle.cells
         method = occlusion.METHOD if evidence == "occlusion" else bundle.network_info.evidence
         findings += runtime.findings
         provenance = self._provenance(case, started, runtime)

@@ -243,6 +243,12 @@ def _layer_norm(inputs: Inputs, attributes: Attributes) -> Value:
     return Value(shape)
 
 
+def _instance_norm(inputs: Inputs, _: Attributes) -> Value:
+    shape = inputs[0].shape
+    _require(len(shape) >= 3 and all(value.shape == shape[1:2] for value in inputs[1:]))
+    return Value(shape)
+
+
 def _quantise(inputs: Inputs, attributes: Attributes) -> Value:
     """Scales and zero points: one, or one for each place along an axis."""
     image, scale, *zero = (value for value in inputs if value is not None)
@@ -411,12 +417,13 @@ OPERATORS: Mapping[str, tuple[frozenset[str], str, str, Rule]] = {
         ("MatMul", "", "ff", "", _matmul),
         ("Einsum", "equation", "ff", "", _einsum),
         ("ReduceMean ReduceSum", "keepdims noop_with_empty_axes", "fI", "", _reduce),
+        ("InstanceNormalization", "epsilon", "fff", "", _instance_norm),
         ("LayerNormalization", "axis epsilon stash_type", "ffF", "", _layer_norm),
         ("Softmax", "axis", "f", "", _softmax),
-        ("Relu Erf Sigmoid", "", "f", "", _same),
+        ("Relu Erf Sigmoid Sqrt", "", "f", "", _same),
         ("Identity", "", "*", "*", _identity),
         ("Cast", "to", "*", "", _cast),
-        ("Add Mul Div", "", "ff", "", _broadcast),
+        ("Add Sub Mul Div", "", "ff", "", _broadcast),
         ("Where", "", "bff", "", _broadcast),
         ("Greater", "", "ff", "", _greater),
         ("Reshape", "allowzero", "*i", "*", _reshape),

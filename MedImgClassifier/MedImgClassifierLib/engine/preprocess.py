@@ -235,11 +235,26 @@ _INTENSITY: dict[str, type[IntensityOp]] = {cls.op: cls for cls in (Clip, Window
 
 @dataclass(frozen=True)
 class ChannelSpec:
-    """What one channel must be. Empty modality or units: anything."""
+    """What one channel must be. Empty modality or units: any grey image. Units ('RGB',): a colour image.
+
+    Raises ValueError where the units may be RGB or others: a network takes three planes or one."""
 
     name: str
     modality: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if "RGB" in self.units and set(self.units) != {"RGB"}:
+            raise ValueError(f"channel '{self.name}' takes RGB or other units; a network takes either")
+
+    @property
+    def is_colour(self) -> bool:
+        return "RGB" in self.units
+
+    @property
+    def planes(self) -> int:
+        """Channels of the network's input that it becomes: 3 of a colour image (red, green, blue), else 1."""
+        return 3 if self.is_colour else 1
 
 
 @dataclass(frozen=True)
@@ -275,6 +290,11 @@ class InputSpec:
             plane=document["plane"],
             level=document["level"],
         )
+
+    @property
+    def network_channels(self) -> int:
+        """C of the network's input [N, C, H, W]."""
+        return sum(channel.planes for channel in self.channels)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -321,7 +341,7 @@ def in_plane(volume: Volume, plane: Plane) -> Volume:
     directions = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     across = int(np.abs(directions[normal]).argmax())  # array axis (0 = i, 1 = j, 2 = k) along the plane's normal
     others = [axis for axis in (0, 1, 2) if axis != across]
-    voxels = voxels.transpose([2 - across, 2 - others[1], 2 - others[0]])
+    voxels = voxels.transpose([2 - across, 2 - others[1], 2 - others[0], *range(3, voxels.ndim)])
     matrix = matrix[:, [*others, across, 3]]
     if matrix[normal, 2] < 0:
         voxels = voxels[::-1]
@@ -330,17 +350,32 @@ def in_plane(volume: Volume, plane: Plane) -> Volume:
     return Volume.from_matrix(voxels, matrix, modality=volume.modality, units=volume.units, source=volume.source)
 
 
+def check_colour(volume: Volume, channel: ChannelSpec, path: object) -> None:
+    """Raises Refusal: INPUT_DIMENSIONS for a colour image where a grey one is asked for, INPUT_GREY for the reverse.
+
+    path: what the refusal calls the image."""
+    if volume.units == "RGB" and not channel.is_colour:
+        raise Refusal("INPUT_DIMENSIONS", path=path, shape="a colour image")
+    if channel.is_colour and volume.units != "RGB":
+        raise Refusal("INPUT_GREY", path=path)
+
+
 def geometry(volumes: Sequence[Volume], spec: InputSpec, start: int = 0, stop: int | None = None) -> Prepared:
     """Slices start..stop (half-open) of the channels' volumes, already in the spec's plane, after the geometry list.
 
-    volumes: one per channel, in the spec's order, all on the same grid. The images keep their units.
+    volumes: one per channel, in the spec's order, all on the same grid. The images keep their units; those of a colour
+    channel are its red, green and blue, one after the other. Raises the refusals of `check_colour`.
     """
-    first = volumes[0]
-    images = np.empty((len(first.voxels[start:stop]), len(volumes), *first.voxels.shape[1:]), np.float32)
-    for channel, volume in enumerate(volumes):
+    first, at_plane = volumes[0], 0
+    images = np.empty((len(first.voxels[start:stop]), spec.network_channels, *first.voxels.shape[1:3]), np.float32)
+    for channel, volume in zip(spec.channels, volumes, strict=True):
+        check_colour(volume, channel, volume.source.path or "image")
         voxels = volume.voxels[start:stop]
         may_be_below = volume.units == "HU" and np.can_cast(np.int16, voxels.dtype)
-        images[:, channel] = np.maximum(voxels, HU_FLOOR) if may_be_below else voxels
+        planes = np.maximum(voxels, HU_FLOOR) if may_be_below else voxels
+        own = images[:, at_plane : at_plane + channel.planes]
+        own[:] = np.moveaxis(planes, 3, 1) if channel.is_colour else planes[:, None]
+        at_plane += channel.planes
     at = Placement(
         origins_lps=first.slice_origins_lps[start:stop],
         column_step_lps=first.row_direction_lps * first.spacing_mm[0],

@@ -14,8 +14,9 @@ What reading had to decide is left in `Source.notes` as 'CODE: detail', for the 
     LOCALISER             images marked as localisers
     UNREADABLE_FILES      files beside a series chosen by UID, so damaged that they may be slices of it
 
-Voxels come as int16 where their values are integers that fit, else as float32. Formats that state no modality
-give modality '' and units 'arbitrary'. Nothing that names a patient is read.
+Voxels come as int16 where their values are integers that fit, else as float32; those of a PNG or JPEG in colour as
+uint8, with units 'RGB'. Formats that state no modality give modality '' and, of grey images, units 'arbitrary'. Nothing
+that names a patient is read.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
     path: a folder (searched for DICOM files, also below; others are passed over) or a file.
     series: SeriesInstanceUID to choose from a folder with several series.
 
-    Raises Refusal with an INPUT_ code for whatever is missing, not an image, incomplete, not one channel of
-    three or two dimensions, without usable or plausible geometry, or not finite.
+    Raises Refusal with an INPUT_ code for whatever is missing, not an image, incomplete, not one channel (or PNG or
+    JPEG in colour) of three or two dimensions, without usable or plausible geometry, or not finite.
     """
     place = Path(path)
     try:
@@ -114,28 +115,34 @@ def _read_picture(path: Path) -> Volume:
                 raise Refusal("INPUT_DIMENSIONS", path=path, shape=f"{frames} x {rows} x {columns}")
             if picture.mode in ("P", "PA", "1"):
                 picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")  # type: ignore[assignment]
+            if picture.mode == "CMYK":  # four channels as well, but none of them is one of RGBA
+                raise Refusal("INPUT_DIMENSIONS", path=path, shape=f"{rows} x {columns} x 4")
             pixels = np.asarray(picture)
     except (UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
         raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason="no readable PNG or JPEG") from error
+    planes = _without_alpha(pixels, path)
     return stacked_volume(
-        kept_voxels(_one_channel(pixels, path)[None], path),
+        kept_voxels(planes[None], path) if planes.ndim == 2 else planes[None],
         [np.array([1.0, 0, 0]), np.array([0, 1.0, 0])],
         np.zeros(3),
         path,
+        units="arbitrary" if planes.ndim == 2 else "RGB",
         source=Source(path=path.name, format=path.suffix[1:].upper().replace("JPG", "JPEG")),
     )
 
 
-def _one_channel(pixels: NDArray[np.integer[Any]], path: Path) -> NDArray[np.integer[Any]]:
-    """[J, I] of grey pixels, also where grey is stored as opaque RGB(A). Raises INPUT_DIMENSIONS for colour."""
+def _without_alpha(pixels: NDArray[np.integer[Any]], path: Path) -> NDArray[np.integer[Any]]:
+    """[J, I] of grey pixels, also where grey is stored as RGB(A); [J, I, 3] of colour.
+
+    Raises INPUT_DIMENSIONS where a pixel can be seen through."""
     if pixels.ndim == 2:
         return pixels
     channels = pixels.shape[2]
     colours, alpha = (pixels[..., :-1], pixels[..., -1]) if channels in (2, 4) else (pixels, None)
     opaque = alpha is None or int(alpha.min()) == np.iinfo(alpha.dtype).max
-    if channels > 4 or not opaque or bool((colours != colours[..., :1]).any()):
+    if channels > 4 or not opaque:
         raise Refusal("INPUT_DIMENSIONS", path=path, shape=" x ".join(str(n) for n in pixels.shape))
-    return colours[..., 0]
+    return colours if bool((colours != colours[..., :1]).any()) else colours[..., 0]
 
 
 _READERS: dict[str, Callable[[Path], Volume]] = {

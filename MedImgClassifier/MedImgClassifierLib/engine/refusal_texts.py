@@ -158,6 +158,12 @@ TEXTS = {
         "“{path}”的形状为 {shape}，不是单通道的三维体或二维图像",
         "请先提取单个时相或通道",
     ),
+    "INPUT_GREY": RefusalText(
+        "'{path}' is a grey image where a colour image (RGB) is asked for",
+        "choose a model for grey images, or give the image in colour",
+        "“{path}”是灰度图像，而此处需要彩色（RGB）图像",
+        "请选择适用于灰度图像的模型，或提供彩色图像",
+    ),
     "INPUT_TRUNCATED": RefusalText(
         "'{path}' is incomplete: {expected} bytes of voxels expected, {found} found",
         "copy or export it again",

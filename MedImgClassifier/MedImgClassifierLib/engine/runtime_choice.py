@@ -244,7 +244,7 @@ def _torch(bundle: Bundle, device: Device, precision: Precision, compiled: bool,
 
     if device not in available_devices():
         raise RuntimeUnusable(f"sees no device {device}")
-    labels, channels = len(bundle.labels), len(bundle.spec.channels)
+    labels, channels = len(bundle.labels), bundle.spec.network_channels
     network, options = bundle.network, bundle.network_options
     try:
         return TorchRuntime(network, options, bundle.weights, labels, channels, device, precision, compiled, threads)

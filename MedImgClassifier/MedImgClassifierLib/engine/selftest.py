@@ -39,8 +39,9 @@ class OtherAnswers(Exception):
 
 def make(spec: InputSpec, runtime: Runtime, head: Head, units: str) -> dict[str, NDArray[Any]]:
     """Inputs and expected results: voxels int16 [C, K, J, I], inputs, logits, and class maps, or features where maps
-    would not explain the head's answer (Bundle.own_evidence)."""
-    voxels = np.stack([_phantom(seed) for seed in range(len(spec.channels))])
+    would not explain the head's answer (Bundle.own_evidence). C: the network's channels."""
+    colour = [channel.is_colour for channel in spec.channels for _ in range(channel.planes)]
+    voxels = np.stack([_phantom(seed, is_colour) for seed, is_colour in enumerate(colour)])
     inputs = _inputs(voxels, spec, units)
     features, maps = runtime.encode(inputs, maps=isinstance(head, LinearHead))
     logits = head.decide(features).astype(np.float32)
@@ -64,7 +65,7 @@ def of_network(
     decides = head or LinearHead(weights[f"{name}.weight"], weights[f"{name}.bias"])
     if network == FIRST_ORDER:
         return make(spec, FirstOrderRuntime(), decides, units)
-    runtime = TorchRuntime(network, options, weights, decides.labels, len(spec.channels), device="cpu")
+    runtime = TorchRuntime(network, options, weights, decides.labels, spec.network_channels, device="cpu")
     return make(spec, runtime, decides, units)
 
 
@@ -126,12 +127,23 @@ def _check_same(what: str, ours: Any, theirs: Any, tolerance: float, least: floa
 
 
 def _inputs(voxels: NDArray[np.int16], spec: InputSpec, units: str) -> NDArray[np.float32]:
-    volumes = [Volume.from_matrix(channel, np.eye(4), units=units) for channel in voxels]
-    return intensity(geometry(volumes, spec).images, spec, units)
+    if len(voxels) != spec.network_channels:
+        raise ValueError(f"{len(voxels)} planes, not {spec.network_channels}")
+    volumes, at = [], 0
+    for channel in spec.channels:
+        planes = voxels[at : at + channel.planes]
+        at += channel.planes
+        if channel.is_colour:
+            volumes.append(Volume.from_matrix(np.moveaxis(planes, 0, 3), np.eye(4), units="RGB"))
+        else:
+            volumes.append(Volume.from_matrix(planes[0], np.eye(4), units=units))
+    prepared = geometry(volumes, spec)
+    return intensity(prepared.images, spec, prepared.units)
 
 
-def _phantom(seed: int) -> NDArray[np.int16]:
-    """[3, 96, 80] int16: ellipses of soft tissue and bone in air with noise, in HU or any other unit."""
+def _phantom(seed: int, is_colour: bool = False) -> NDArray[np.int16]:
+    """[3, 96, 80] int16: ellipses of soft tissue and bone in air with noise, in HU or any other unit; as one plane of a
+    colour image the same from 0 to 255."""
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[-1:1:96j, -1:1:80j]
     slices = []
@@ -141,4 +153,5 @@ def _phantom(seed: int) -> NDArray[np.int16]:
             y, x, height, width = *rng.uniform(-0.3, 0.3, 2), *rng.uniform(0.15, 0.8, 2)
             image[((down - y) / height) ** 2 + ((across - x) / width) ** 2 < 1] = value
         slices.append(image + rng.normal(0, 15, image.shape))
-    return np.round(slices).astype(np.int16)
+    values = np.array(slices)
+    return np.round(np.clip((values + 1000) / 8, 0, 255) if is_colour else values).astype(np.int16)

@@ -57,9 +57,11 @@ def classified_slices(classification: Classification, volume: Volume) -> tuple[V
 def slice_view(volume: Volume, k: int) -> SliceView:
     """Slice k as it is stored [J, I]; colour becomes luma (ITU-R BT.601)."""
     image = np.asarray(volume.voxels[k], np.float32)
-    if volume.units == "RGB":
-        image = image @ np.array([0.299, 0.587, 0.114], np.float32)
-    return SliceView(image, volume.slice_to_lps(k))
+    return SliceView(_luma(image) if volume.units == "RGB" else image, volume.slice_to_lps(k))
+
+
+def _luma(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+    return colours @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def evidence_on_slice(classification: Classification, volume: Volume, n: int, label: int) -> NDArray[np.float32]:
@@ -124,7 +126,9 @@ def display_window(volume: Volume) -> tuple[float, float, str]:
         return centre - width / 2, centre + width / 2, f"CT window W {width:.0f} L {centre:.0f} HU"
     every = max(1, round((volume.voxels.size / 4e6) ** (1 / 3)))
     values = np.asarray(volume.voxels[::every, ::every, ::every], np.float32)
+    values = _luma(values) if volume.units == "RGB" else values
     body = values[values > values.mean()]
     black = float(np.percentile(values, 1))
     white = float(np.percentile(body, 99.5)) if body.size else black
-    return black, white, f"grey scale {black:.4g} to {white:.4g} ({volume.units} units)"
+    what = "luma of the colours" if volume.units == "RGB" else f"{volume.units} units"
+    return black, white, f"grey scale {black:.4g} to {white:.4g} ({what})"

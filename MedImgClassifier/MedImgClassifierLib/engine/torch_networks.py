@@ -1,12 +1,12 @@
-"""The registry's networks as torch modules with one face: `encode` for the runtime, `forward` for training."""
+"""The face of a network in torch, `encode` for the runtime and `forward` for training; our own narrow ResNet; and what
+is done to the normalisations of any network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, cast
+from typing import cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -35,139 +35,6 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] -> logits [N, L]."""
         return cast(Tensor, self.head(self.encode(images, maps=False)[0]))
-
-
-class TorchvisionResNet(Network):
-    """ResNet-18/34/50 of torchvision (He et al. 2016)."""
-
-    def __init__(self, builder: str, labels: int, channels: int) -> None:
-        super().__init__()
-        import torchvision
-
-        self.net = torchvision.models.get_model(builder, weights=None, num_classes=labels)
-        _set_channels(self.net, "conv1", channels)
-
-    @property
-    def head(self) -> nn.Linear:  # type: ignore[override]
-        return cast(nn.Linear, self.net.fc)
-
-    def encode(self, images: Tensor, maps: bool = True) -> tuple[Tensor, Tensor | None]:
-        net = self.net
-        x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
-        return self._pooled(net.layer4(net.layer3(net.layer2(net.layer1(x)))), maps)
-
-
-class TorchvisionFullyConnected(Network):
-    """AlexNet (Krizhevsky 2014) and VGG with batch norm (Simonyan & Zisserman 2015) of torchvision."""
-
-    def __init__(self, builder: str, labels: int, channels: int) -> None:
-        super().__init__()
-        import torchvision
-
-        self.net = torchvision.models.get_model(builder, weights=None, num_classes=labels)
-        _set_channels(self.net.features, "0", channels)
-
-    @property
-    def head(self) -> nn.Linear:  # type: ignore[override]
-        return cast(nn.Linear, self.net.classifier[-1])
-
-    def encode(self, images: Tensor, maps: bool = True) -> tuple[Tensor, Tensor | None]:
-        body = self.net.features(images)
-        features = self.net.classifier[:-1](torch.flatten(self.net.avgpool(body), 1))
-        return features, self._class_maps(body) if maps else None
-
-    def _class_maps(self, body: Tensor) -> Tensor:
-        """Grad-CAM (Selvaraju et al. 2017) of every class as forward products, [N, L, h, w], signed.
-
-        The head is linear layers with ReLU between, so d logit / d input is a product of weight matrices with the
-        active units' masks. Average pooling before them spreads each gradient evenly: the sum over its cells does
-        not change, so the mean gradient of a channel is a sum over pooled cells divided by h * w.
-        """
-        first, second, last = (layer for layer in self.net.classifier if isinstance(layer, nn.Linear))
-        hidden = F.relu(first(torch.flatten(self.net.avgpool(body), 1)))
-        active = F.relu(second(hidden)) > 0
-        gradient = last.weight * active[:, None]  # [N, L, D2]
-        gradient = (gradient @ second.weight) * (hidden > 0)[:, None]  # [N, L, D1]
-        per_channel = first.weight.reshape(len(first.weight), body.shape[1], -1).sum(2)  # [D1, C]
-        mean_gradient = gradient @ per_channel / (body.shape[2] * body.shape[3])  # [N, L, C]
-        return torch.einsum("nlc,nchw->nlhw", mean_gradient, body).float()
-
-
-class TorchvisionVisionTransformer(Network):
-    """ViT-B/16 of torchvision (Dosovitskiy et al. 2021), for square images of one size."""
-
-    def __init__(self, builder: str, labels: int, channels: int, image_size: int = 224) -> None:
-        super().__init__()
-        import torchvision
-
-        _check_image_size(image_size)
-        self.net = torchvision.models.get_model(builder, weights=None, num_classes=labels, image_size=image_size)
-        _set_channels(self.net, "conv_proj", channels)
-
-    @property
-    def head(self) -> nn.Linear:  # type: ignore[override]
-        return cast(nn.Linear, self.net.heads.head)
-
-    def encode(self, images: Tensor, maps: bool = True) -> tuple[Tensor, Tensor | None]:
-        """Raises ValueError for images of another size than the network was made for."""
-        side = self.net.image_size
-        if images.shape[2:] != (side, side):
-            height, width = images.shape[2:]
-            raise ValueError(f"the network takes images of {side} x {side} pixels, not {height} x {width}")
-        patches = self.net.conv_proj(images).flatten(2).transpose(1, 2)  # [N, h * w, D], row by row
-        encoder = self.net.encoder
-        tokens = torch.cat([self.net.class_token.expand(images.shape[0], -1, -1), patches], 1) + encoder.pos_embedding
-        tokens = encoder.layers[:-1](encoder.dropout(tokens))
-        normed = encoder.layers[-1].ln_1(tokens)
-        heard = self._keys_and_values(normed)
-        features = self._class_token(tokens[:, :1], normed[:, :1], heard)
-        return features, self._class_maps(tokens[:, :1], normed, heard) if maps else None
-
-    def _keys_and_values(self, normed: Tensor) -> Tensor:
-        """Of the last block's attention, [N, 1 + h * w, 2 D], from all tokens after the block's first layer norm."""
-        attention = self.net.encoder.layers[-1].self_attention
-        width = attention.embed_dim
-        return F.linear(normed, attention.in_proj_weight[width:], attention.in_proj_bias[width:])
-
-    def _class_token(self, token: Tensor, normed: Tensor, heard: Tensor) -> Tensor:
-        """The class token [N, 1, D], and `normed` after the last block's first layer norm, through that block and the
-        final norm: [N, D].
-
-        heard: from _keys_and_values. What the block would make of the patch tokens is read by nobody, so that only
-        the class token asks.
-        """
-        block = self.net.encoder.layers[-1]
-        attention, width = block.self_attention, block.self_attention.embed_dim
-        asked = F.linear(normed, attention.in_proj_weight[:width], attention.in_proj_bias[:width])
-        query, key, value = (
-            part.reshape(part.shape[0], part.shape[1], attention.num_heads, -1).transpose(1, 2)
-            for part in (asked, *heard.chunk(2, dim=2))
-        )
-        told = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        token = token + attention.out_proj(told)
-        return cast(Tensor, self.net.encoder.ln(token + block.mlp(block.ln_2(token)))[:, 0])
-
-    # compiled code goes backward once only, so that torch.compile leaves this out and compiles what lies around it
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _class_maps(self, token: Tensor, normed: Tensor, heard: Tensor) -> Tensor:
-        """Grad-CAM (Selvaraju et al. 2017) of every class on the patch tokens as they come out of the last block's
-        first layer norm, [N, L, h, w], signed.
-
-        That is where they reach the class token for the last time, as keys and values; behind the block their gradient
-        is zero. Keys and values are linear in them, so that one backward pass per class as far as these gives the mean
-        gradient of the tokens.
-        """
-        with torch.inference_mode(False):  # which records gradients again
-            # tensors of inference mode cannot stand in a graph, copies of them can
-            token, normed, heard = (tensor.detach().clone() for tensor in (token, normed, heard))
-            logits = self.head(self._class_token(token, normed[:, :1], heard.requires_grad_())).sum(0)
-            gradients = [torch.autograd.grad(logit, heard, retain_graph=True)[0] for logit in logits]
-            mean_gradient = torch.stack([gradient[:, 1:].float().mean(1) for gradient in gradients], 1)  # [N, L, 2 D]
-            attention = self.net.encoder.layers[-1].self_attention
-            mean_gradient = mean_gradient @ attention.in_proj_weight[attention.embed_dim :].detach().float()
-            maps = mean_gradient @ normed[:, 1:].float().transpose(1, 2)
-        side = self.net.image_size // self.net.patch_size
-        return cast(Tensor, maps.reshape(-1, len(logits), side, side))
 
 
 class NarrowResNet(Network):
@@ -206,11 +73,6 @@ def _check_size(numbers: Sequence[int], largest: int) -> None:
         raise ValueError(f"{list(numbers)[:8]} are not up to 8 whole numbers from 1 to {largest}")
 
 
-def _check_image_size(size: int) -> None:
-    if type(size) is not int or not 16 <= size <= 1024 or size % 16:
-        raise ValueError(f"image_size {size!r:.20} is not a multiple of 16 from 16 to 1024")
-
-
 class _Block(nn.Module):
     """Two 3x3 convolutions and a shortcut (He et al. 2016), without stride."""
 
@@ -229,26 +91,6 @@ def _conv_norm(before: int, width: int, kernel: int = 3) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(width))
 
 
-def _set_channels(parent: nn.Module, name: str, channels: int) -> None:
-    """Replace an RGB convolution by one for `channels` input channels."""
-    old = cast(nn.Conv2d, getattr(parent, name))
-    if channels != old.in_channels:
-        keep = {k: getattr(old, k) for k in ("kernel_size", "stride", "padding")}
-        setattr(parent, name, nn.Conv2d(channels, old.out_channels, **keep, bias=old.bias is not None))
-
-
-def build(torchvision: str, evidence: str, labels: int, channels: int, options: Mapping[str, Any]) -> Network:
-    """Called through networks.build, which checks the arguments and reads the registry."""
-    if not torchvision:
-        return NarrowResNet(labels, channels, **options)
-    kind: Callable[..., Network] = {
-        "closed_form": TorchvisionResNet,
-        "head_gradient": TorchvisionFullyConnected,
-        "last_block": TorchvisionVisionTransformer,
-    }[evidence]
-    return kind(torchvision, labels, channels, **options)
-
-
 def fuse_batch_norms(network: Network) -> Network:
     """Fold every batch norm into the convolution defined just before it (in place, for inference)."""
     for parent in network.modules():
@@ -258,3 +100,21 @@ def fuse_batch_norms(network: Network) -> Network:
                 setattr(parent, name, fuse_conv_bn_eval(convolution, norm))
                 setattr(parent, norm_name, nn.Identity())
     return network
+
+
+def use_group_norms(network: Network) -> Network:
+    """Put a group norm (Wu & He 2018) in the place of every batch norm (in place): no image changes the answer to
+    another one, whatever the size of the batch.
+
+    Channels go into as many equal groups as there can be, up to 32, of two or more channels each: that is 32 wherever
+    ResNets and VGG have them. A group of one channel would take away how strong the channel is.
+    """
+    for parent in list(network.modules()):
+        for name, norm in list(parent.named_children()):
+            if isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, nn.GroupNorm(_groups(norm.num_features), norm.num_features, norm.eps))
+    return network
+
+
+def _groups(channels: int) -> int:
+    return max(n for n in range(1, 33) if channels % n == 0 and (n == 1 or channels // n >= 2))

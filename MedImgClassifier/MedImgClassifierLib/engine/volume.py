@@ -204,7 +204,7 @@ class Volume:
         targets = positions[0] + step * np.arange(count)
         right = np.clip(np.searchsorted(positions, targets), 1, len(positions) - 1)
         weight = np.clip((targets - positions[right - 1]) / (positions[right] - positions[right - 1]), 0, 1)
-        voxels = np.empty((count, size[1], size[0]), np.float32)
+        voxels = np.empty((count, size[1], size[0], *self.voxels.shape[3:]), np.float32)
         moved: dict[int, NDArray[np.float32]] = {}
         for made, r, w in zip(voxels, right, weight, strict=True):
             for k in {r - 1, r} - moved.keys():
@@ -225,12 +225,12 @@ class Volume:
         return regular, shift
 
     def _moved_slice(self, k: int, offset: Floats, size: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Slice k drawn [size j, size i] at a fractional voxel offset (i, j), bilinearly."""
+        """Slice k drawn [size j, size i] at a fractional voxel offset (i, j), bilinearly; each colour by itself."""
         columns, rows = (int(n) for n in size)
         source = self.voxels[k].astype(np.float32)
         whole = np.floor(offset).astype(int)
         fraction = (offset - whole).astype(np.float32)
-        canvas = np.full((rows + 1, columns + 1), float(self.voxels.min()), np.float32)
+        canvas = np.full((rows + 1, columns + 1, *source.shape[2:]), float(self.voxels.min()), np.float32)
         canvas[whole[1] : whole[1] + source.shape[0], whole[0] : whole[0] + source.shape[1]] = source
         before_i = np.concatenate([canvas[:, :1], canvas[:, :-1]], axis=1)
         canvas = (1 - fraction[0]) * canvas + fraction[0] * before_i

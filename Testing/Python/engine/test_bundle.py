@@ -102,6 +102,9 @@ def test_manifests_that_parsers_read_differently_are_refused(copy: Path, text: s
         lambda m: m["labels"].pop(),
         lambda m: m["labels"][0].update(name=m["labels"][1]["name"]),
         lambda m: m.update(calibration={"slice": {"method": "temperature", "temperature": 1e-320, "groups": 9}}),
+        lambda m: m["members"][0]["encoders"]["image"]["network"]["options"].update(norm="none"),
+        lambda m: m["members"][0]["encoders"]["image"]["network"]["options"].update(norm=["group"]),
+        lambda m: m["members"][0]["encoders"]["image"]["network"]["options"].update(stem="small"),
     ],
     ids=[
         "version",
@@ -112,6 +115,9 @@ def test_manifests_that_parsers_read_differently_are_refused(copy: Path, text: s
         "one label",
         "labels alike",
         "cold",
+        "unknown word",
+        "no word",
+        "option of another network",
     ],
 )
 def test_manifests_outside_the_schema_are_refused(copy: Path, change: Callable[[dict], None]) -> None:  # type: ignore[type-arg]

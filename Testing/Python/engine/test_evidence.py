@@ -18,7 +18,7 @@ def test_a_cell_is_centred_on_the_pixel_its_network_looks_at(name: str) -> None:
         column_step_lps=np.array([0.5, 0.1, 0.0]),
         row_step_lps=np.array([-0.2, 0.7, 0.3]),
     )
-    evidence = place(np.zeros((2, 3, 4, 5), np.float32), pixels, info.cells, info.evidence)
+    evidence = place(np.zeros((2, 3, 4, 5), np.float32), pixels, info.cells({}), info.evidence)
     assert evidence.method == info.evidence
     for n, row, column in ((0, 0, 0), (1, 3, 2)):
         looked_at = (info.first_centre + info.stride * row, info.first_centre + info.stride * column)
@@ -38,4 +38,4 @@ def test_the_scale_is_the_largest_support_of_each_label_over_the_whole_case() ->
     maps = np.zeros((2, 3, 1, 2), np.float32)
     maps[0, 0], maps[1, 0], maps[1, 1] = 2, 5, -4
     at = Placement(np.zeros((2, 3)), np.array([1.0, 0, 0]), np.array([0, 1.0, 0]))
-    assert place(maps, at, REGISTRY["narrow_resnet"].cells, "closed_form").scale.tolist() == [5, 0, 0]
+    assert place(maps, at, REGISTRY["narrow_resnet"].cells({}), "closed_form").scale.tolist() == [5, 0, 0]

@@ -90,7 +90,7 @@ ENGINE_FLOORS = (
             "reading",
             "archive",
         ),
-        *("resize", "preprocess", "quality", "networks", "torch_networks"),
+        *("resize", "preprocess", "quality", "networks", "torch_networks", "torchvision_networks"),
         *("heads", "head_arrays", "distance_heads", "tree_head"),
     },
     {

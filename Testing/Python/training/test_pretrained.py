@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchvision.models import ResNet18_Weights, resnet18
+from torchvision.models import ResNet18_Weights, get_model, resnet18
 
 from medimg_training.cache import PreparedSet
 from medimg_training.fit import fit
@@ -112,6 +112,41 @@ def test_the_first_convolution_answers_grey_as_it_would_answer_it_in_three_chann
     expected = torch.nn.functional.conv2d(grey.expand(-1, 3, -1, -1), weights["conv1.weight"])
     found = torch.nn.functional.conv2d(grey.expand(-1, channels, -1, -1), module.state_dict()["net.conv1.weight"])
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["efficientnet_b0", "convnext_tiny"])
+def test_the_body_of_newer_networks_is_filled_whole(network: str, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    theirs = get_model(network)
+    buffer = io.BytesIO()
+    torch.save(theirs.state_dict(), buffer)
+    path = tmp_path / f"{network}-{hashlib.sha256(buffer.getvalue()).hexdigest()[:8]}.pth"
+    path.write_bytes(buffer.getvalue())
+    module = build(network, labels=4, channels=1).eval()
+    head = module.head.weight.clone()
+    assert start_from(module, network, str(path)).sha256 == hashlib.sha256(buffer.getvalue()).hexdigest()
+    grey = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        body, expected = module.net.features(grey), theirs.eval().features(grey.expand(-1, 3, -1, -1))
+        assert torch.allclose(body, expected, atol=1e-4 * float(expected.abs().max()))
+        if network == "convnext_tiny":
+            assert torch.equal(module.net.classifier[0].weight, theirs.classifier[0].weight)
+    assert torch.equal(module.head.weight, head) and tuple(module.head.weight.shape) != (1000, head.shape[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "first"), [({"stem": "small"}, "net.conv1.weight"), ({"norm": "group"}, "net.bn1.num_batches_tracked")]
+)
+def test_weights_of_another_stem_or_norm_do_not_fit(
+    content: bytes, tmp_path: Path, options: dict[str, str], first: str
+) -> None:
+    path = tmp_path / name_of(content)
+    path.write_bytes(content)
+    module = build("resnet18", labels=2, channels=1, **options)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    told = refused(lambda: start_from(module, "resnet18", str(path)))
+    assert f"do not fit the network 'resnet18' as it is to be built, beginning with '{first}'" in told
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
 def test_a_mirror_s_address_is_recorded(content: bytes, hub: Path, server: tuple[Path, str]) -> None:
