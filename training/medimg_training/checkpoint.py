@@ -17,23 +17,9 @@ import torch
 
 from MedImgClassifierLib.engine.errors import Refusal
 
+from .durable import write_durably as write_durably
+
 CURRENT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader, or a crash, finds the old content or the new, nothing between."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    if os.name == "posix":  # the rename itself must reach the disk as well; Windows cannot open a folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> None:
