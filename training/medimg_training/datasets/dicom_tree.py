@@ -27,6 +27,7 @@ LabelsBy = Literal["PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 Several = Literal["refuse", "largest", "all"]
 Acquired = Literal["day", "month", "none"]
 FOLDER = "series"
+_LOST = "it is damaged, or does not say of which series it is"
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,8 @@ def draft_of_dicom(
     RowsRefusal with all studies where several series fit and the rule refuses that.
     """
     found, lost = series_in(root, progress=progress)
-    left_out = [LeftOut(f"file {pseudonyms.of('file', str(path))}", "it is damaged") for path in lost]
-    known = [LeftOut(str(path), "it is damaged") for path in lost]
+    left_out = [LeftOut(f"file {pseudonyms.of('file', str(path))}", _LOST) for path in lost]
+    known = [LeftOut(str(path), _LOST) for path in lost]
 
     def leave(series: Series, reason: str) -> None:
         left_out.append(LeftOut(f"series {pseudonyms.of('series', series.uid)}", reason))
@@ -153,7 +154,8 @@ def draft_of_dicom(
         Companion(folder / str(record["path"]), partial(series_file, series.uid, series.files), private=True)
         for series, record in zip(chosen, records, strict=True)
     ]
-    companions.append(Companion(private / LEFT_OUT, partial(left_out_csv, known), private=True))
+    if known:
+        companions.append(Companion(private / LEFT_OUT, partial(left_out_csv, known), private=True))
     classes, task = classes_and_task(labels.path, (str(r["label"]) for r in records), classes, task)
     gone = tuple(left_out)
     return Draft(root, folder, records, classes, task, left_out=gone, companions=tuple(companions))

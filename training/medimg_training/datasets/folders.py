@@ -58,7 +58,8 @@ def draft_of_folders(
                 tree.problem(path, "group", str(error))
                 continue
             kind = "none" if waiver else group_kind
-            record = {"sample": path, "group": group, "group_kind": kind, "path": path, "label": label}
+            name = path.as_posix()
+            record = {"sample": name, "group": group, "group_kind": kind, "path": name, "label": label}
             records.append(record | ({"split": split} if split else {}))
         if len(records) == before and not tree.problems:
             tree.problem(folder, "label", f"class folder '{folder}' holds no image")
@@ -95,7 +96,7 @@ class _Tree:
     def _folders(self, place: PurePosixPath) -> list[PurePosixPath]:
         """The folders in a place whose files are in no class."""
         folders, files = self._listed(place)
-        self.left_out += [LeftOut(str(file), "it lies in no class folder") for file in files]
+        self.left_out += [LeftOut(file.as_posix(), "it lies in no class folder") for file in files]
         return folders
 
     def images(self, place: PurePosixPath, class_folder: PurePosixPath) -> Iterator[PurePosixPath]:
@@ -108,7 +109,7 @@ class _Tree:
                 continue
             header = read_header(self.root / file)
             if header is None:
-                self.left_out.append(LeftOut(str(file), f"it is no image that can be read ({_ending(file)})"))
+                self.left_out.append(LeftOut(file.as_posix(), f"it is no image that can be read ({_ending(file)})"))
             else:
                 dicom.setdefault(header.series_uid, []).append(file)
         if len(dicom) == 1 and place != class_folder:
@@ -134,13 +135,13 @@ class _Tree:
             path = place / entry.name
             self._bar.update()
             if entry.name.startswith("."):
-                self.left_out.append(LeftOut(str(path), "it is hidden"))
+                self.left_out.append(LeftOut(path.as_posix(), "it is hidden"))
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(path)
             elif not entry.is_file():
-                self.left_out.append(LeftOut(str(path), "it is neither a file nor a folder"))
+                self.left_out.append(LeftOut(path.as_posix(), "it is neither a file nor a folder"))
             elif entry.stat().st_size == 0:
-                self.left_out.append(LeftOut(str(path), "it is empty"))
+                self.left_out.append(LeftOut(path.as_posix(), "it is empty"))
             else:
                 files.append(path)
         return folders, files

@@ -74,7 +74,7 @@ def _columns(table: Table, given: Mapping[str, str], *, grouped: bool) -> dict[s
         reason = f"'{unknown[0]}' is no column of a manifest (those are {', '.join(KNOWN)})"
         raise Refusal("DATA_SOURCE", path=table.path, where="columns", reason=reason)
     chosen = {name: table.column(own, name) for name, own in given.items()}
-    for name in KNOWN:
+    for name in dict.fromkeys(("path", "label", *KNOWN)):
         if name in chosen or (name in ("group", "group_kind") and not grouped):
             continue
         usual = [plain(word) for word in _USUAL.get(name, (name,))]
