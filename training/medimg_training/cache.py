@@ -20,11 +20,11 @@ from tqdm import tqdm
 
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.preprocess import InputSpec, check_colour, geometry, in_plane, intensity
-from MedImgClassifierLib.engine.reading import read_volume
 from MedImgClassifierLib.engine.volume import Source, Volume
 
-from .checkpoint import write_durably
 from .datasets.manifest import Manifest, Row
+from .datasets.series_file import files_of, read_source
+from .durable import write_durably
 
 Images = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -157,7 +157,7 @@ def _volumes(rows: Sequence[Row], spec: InputSpec) -> Iterator[tuple[Row, Volume
     path, volume = None, None
     for row in rows:
         if row.path != path or volume is None:
-            path, volume = row.path, read_volume(row.path)
+            path, volume = row.path, read_source(row.path)
             check_colour(volume, spec.channels[0], row.path)
         yield row, sorted_slices(in_plane(volume, row.plane or spec.plane))
 
@@ -168,14 +168,10 @@ def _key(manifest: Manifest, rows: Sequence[Row], spec: InputSpec) -> str:
         (str(r.path), r.sample, r.group, r.label, r.plane, r.slice_from, r.slice_to, r.covariates.get("modality"))
         for r in rows
     ]
-    states = [sorted((f.stat().st_size, f.stat().st_mtime_ns) for f in _files(r.path)) for r in rows]
+    states = [sorted((f.stat().st_size, f.stat().st_mtime_ns) for f in files_of(r.path)) for r in rows]
     wanted = spec.to_json()
     content = [FORMAT, manifest.classes, files, states, wanted["geometry"], wanted["plane"], spec.network_channels]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
 
 
 def _opened(folder: Path, about: dict[str, Any]) -> PreparedSet:

@@ -94,7 +94,7 @@ def leave_site_out(manifest: Manifest, fewest_groups: int = FEWEST_GROUPS) -> Sp
 
 
 def from_fold_column(manifest: Manifest) -> Split:
-    """Each fold evaluates the groups of one value of the column `fold`, in the order of its values (2 before 10).
+    """Each fold evaluates the groups of one value of the column `fold`, in the order of its numbers.
 
     Raises Refusal DATA_SPLIT for samples without a fold, groups in two folds, fewer than two folds, and a class that
     only one fold has.
@@ -102,8 +102,9 @@ def from_fold_column(manifest: Manifest) -> Split:
     parts: dict[str, list[str]] = {}
     for group, fold in _one_value_each(labelled(manifest), "fold").items():
         parts.setdefault(fold, []).append(group)
-    order = sorted(parts, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
-    return _named_folds(manifest, {name: parts[name] for name in order}, "fold_column", "column 'fold'", {})
+    return _named_folds(
+        manifest, {name: parts[name] for name in sorted(parts, key=int)}, "fold_column", "column 'fold'", {}
+    )
 
 
 def nested(manifest: Manifest, folds: int = 5, inner: int = 4, seed: int = 0) -> Split:
@@ -199,11 +200,11 @@ def _named_folds(
 
 def _one_value_each(rows: Sequence[Row], column: Literal["site", "fold"]) -> dict[str, str]:
     """Group -> its value of a column. Raises Refusal DATA_SPLIT naming samples that have none, groups that have two."""
-    if without := [row.sample for row in rows if not getattr(row, column)]:
+    if without := [row.sample for row in rows if getattr(row, column) in ("", None)]:
         raise Refusal("DATA_SPLIT", reason=f"{len(without)} samples have no {column}: {named(without)}")
     values: dict[str, set[str]] = {}
     for row in rows:
-        values.setdefault(row.group, set()).add(getattr(row, column))
+        values.setdefault(row.group, set()).add(str(getattr(row, column)))
     if torn := [f"{group}: {', '.join(sorted(own))}" for group, own in values.items() if len(own) > 1]:
         raise Refusal("DATA_SPLIT", reason=f"{len(torn)} groups have more than one {column}: {named(torn)}")
     return {group: min(own) for group, own in values.items()}

@@ -24,8 +24,8 @@ from MedImgClassifierLib.engine.reading import read_volume
 from MedImgClassifierLib.engine.volume import Volume
 
 from .cache import sorted_slices
-from .checkpoint import write_durably
 from .datasets.manifest import Manifest, Row
+from .durable import write_durably
 
 FORMAT = 1
 HU_STEP = 8

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from MedImgClassifierLib.engine.errors import Refusal
 
 from .cache import Images, Indices, PreparedSet
-from .checkpoint import write_durably
+from .durable import write_durably
 from .intervals import LEVEL
 from .split import named
 

@@ -30,7 +30,7 @@ from MedImgClassifierLib.engine.preprocess import (
     ZScore,
 )
 
-from .checkpoint import write_durably
+from .durable import write_durably
 from .recipe import PRESETS, Recipe
 
 FORMAT = 1

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from MedImgClassifierLib.engine.errors import Refusal
 
 from .cache import Indices, PreparedSet
-from .checkpoint import flush_folder
+from .durable import flush_folder
 from .split import Fold, Split, named, parse, read_evaluate_log
 
 

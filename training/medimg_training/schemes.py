@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
@@ -15,7 +14,6 @@ from .datasets.manifest import Manifest, Row
 from .split import FROM_COLUMN, ROLES, Fold, Role, Split, labelled, named
 
 COLUMN_ROLES: Mapping[str, Role] = {"train": "fit", "val": "select", "calibrate": "calibrate", "test": "evaluate"}
-_DATE = re.compile(r"(\d{4})(-?)(\d{2})\2(\d{2})(?:[T ].*)?")
 
 
 def split_from_column(manifest: Manifest, roles: Mapping[str, Role] = COLUMN_ROLES) -> Split:
@@ -67,8 +65,8 @@ def temporal(manifest: Manifest, cut: date) -> Split:
     """Fit on groups all of whose samples were acquired before `cut`, evaluate on those acquired on it or later.
 
     A group with samples on both sides is in no role: in fit it would bring the future in, in evaluate the past. Its
-    name stands in the split's parameters. Dates: column `acquired`, YYYY-MM-DD or YYYYMMDD; a time after T or a blank
-    does not count. Raises Refusal DATA_SPLIT for samples without a date and where a side lacks a class.
+    name stands in the split's parameters. Raises Refusal DATA_SPLIT for samples without a date (column `acquired`) and
+    where a side lacks a class.
     """
     first, last = _first_and_last(manifest)
     earlier = tuple(sorted(group for group in first if last[group] < cut))
@@ -138,20 +136,11 @@ def _first_and_last(manifest: Manifest) -> tuple[dict[str, date], dict[str, date
     dates: dict[str, list[date]] = {}
     undated = []
     for row in labelled(manifest):
-        found = _date(row.acquired)
-        if found is None:
-            undated.append(f"{row.sample}: {row.acquired}")
+        if row.acquired is None:
+            undated.append(row.sample)
         else:
-            dates.setdefault(row.group, []).append(found)
+            dates.setdefault(row.group, []).append(row.acquired)
     if undated:
-        reason = f"column 'acquired' has no date YYYY-MM-DD for {len(undated)} samples: {named(undated)}"
+        reason = f"column 'acquired' has no date for {len(undated)} samples: {named(undated)}"
         raise Refusal("DATA_SPLIT", reason=reason)
     return {group: min(own) for group, own in dates.items()}, {group: max(own) for group, own in dates.items()}
-
-
-def _date(text: str) -> date | None:
-    found = _DATE.fullmatch(text)
-    try:
-        return date(*(int(found[part]) for part in (1, 3, 4))) if found else None
-    except ValueError:  # 2024-02-30
-        return None

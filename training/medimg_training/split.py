@@ -20,8 +20,8 @@ from typing import Any, Literal, get_args
 
 from MedImgClassifierLib.engine.errors import Refusal
 
-from .checkpoint import write_durably
 from .datasets.manifest import Manifest, Row
+from .durable import write_durably
 
 Role = Literal["fit", "select", "calibrate", "evaluate"]
 InnerRole = Literal["select", "calibrate"]

@@ -263,7 +263,7 @@ def _graph(
             columns=columns,
             labels=head.labels if isinstance(head, LinearHead) else None,
             features=head.features,
-            class_maps=ENCODERS[network].evidence not in ("last_block", "none"),
+            class_maps=REGISTRY[network].evidence != "last_block",
             int8=int8,
         )
     except onnx_graph.GraphError as wrong:

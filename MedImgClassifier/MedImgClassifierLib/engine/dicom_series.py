@@ -79,6 +79,16 @@ def read_dicom_file(path: Path, series: str | None = None) -> Volume:
     return _volume(headers, path, [])
 
 
+def read_dicom_files(files: Sequence[Path], series: str) -> Volume:
+    """The series whose images are exactly these files. Refused where one is not an image of this series."""
+    headers = [read_header(path) for path in files]
+    for path, header in zip(files, headers, strict=True):
+        if header is None or header.series_uid != series:
+            listing = "no image" if header is None else _summary([header])
+            raise Refusal("INPUT_SERIES_UNKNOWN", path=path, series=series, listing=listing)
+    return _volume(_usable(header for header in headers if header is not None), files[0].parent, [])
+
+
 def _by_series(headers: Iterable[_Found]) -> tuple[dict[str, list[_Found]], list[Unusable]]:
     """Images by SeriesInstanceUID, and the damaged ones whose series is not known."""
     groups: dict[str, list[_Found]] = {}

@@ -22,7 +22,8 @@ that names a patient is read.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dicom_headers import is_dicom
-from .dicom_series import SeriesSummary, list_series, read_dicom_file, read_dicom_folder
+from .dicom_series import SeriesSummary, list_series, read_dicom_file, read_dicom_files, read_dicom_folder
 from .errors import Refusal
 from .metaimage import read_metaimage
 from .nifti import read_nifti
@@ -38,7 +39,7 @@ from .nrrd import read_nrrd
 from .volume import Source, Volume
 from .voxel_values import kept_voxels, stacked_volume
 
-__all__ = ["SeriesSummary", "list_series", "read_volume"]
+__all__ = ["SeriesSummary", "list_series", "read_series_files", "read_volume"]
 
 _SPACING_MM = (1e-3, 1e3)  # from microscopy to far beyond a gap between slices
 _FARTHEST_MM = 1e5
@@ -55,17 +56,38 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
     JPEG in colour) of three or two dimensions, without usable or plausible geometry, or not finite.
     """
     place = Path(path)
-    try:
+    with _failures_refused(place):
         if not place.exists():
             raise Refusal("INPUT_NOT_FOUND", path=path)
         volume = read_dicom_folder(place, series) if place.is_dir() else _read_file(place, series)
+    _check_plausible(volume, place)
+    return volume
+
+
+def read_series_files(files: Sequence[Path], series: str) -> Volume:
+    """The DICOM series whose images are exactly these files (one at least), as one Volume, coordinates LPS.
+
+    series: their SeriesInstanceUID. Raises Refusal as `read_volume` does.
+    """
+    with _failures_refused(files[0]):
+        missing = next((file for file in files if not file.exists()), None)
+        if missing is not None:
+            raise Refusal("INPUT_NOT_FOUND", path=missing)
+        volume = read_dicom_files(files, series)
+    _check_plausible(volume, files[0])
+    return volume
+
+
+@contextmanager
+def _failures_refused(path: Path) -> Iterator[None]:
+    """What the system raises while a file is read becomes a refusal."""
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise Refusal("INPUT_NOT_AN_IMAGE", path=path, reason=reason) from error
     except MemoryError as error:
         raise Refusal("RESOURCE_MEMORY", device="cpu", reason=f"reading '{path}'") from error
-    _check_plausible(volume, place)
-    return volume
 
 
 def _check_plausible(volume: Volume, path: Path) -> None:

@@ -255,6 +255,36 @@ TEXTS = {
         "清单“{path}”，{where}：{reason}",
         "请修正清单",
     ),
+    "DATA_SOURCE": RefusalText(
+        "no manifest can be made of '{path}', {where}: {reason}",
+        "correct the data or the options",
+        "无法由“{path}”生成清单，{where}：{reason}",
+        "请修正数据或选项",
+    ),
+    "DATA_GROUPS": RefusalText(
+        "nothing says which images of '{path}' belong to one patient (or scene, or source image): {reason}",
+        "give {options}; or, if the images have nothing in common, say why with --no-groups REASON, which is recorded",
+        "无法得知“{path}”中哪些图像属于同一患者（或同一场景、同一来源图像）：{reason}",
+        "请给出 {options}；若各图像互不相关，请用 --no-groups 说明理由（理由将被记录）",
+    ),
+    "DATA_KEY": RefusalText(
+        "the key for pseudonyms '{path}' cannot be used: {reason}",
+        "correct that, or name another folder with --private",
+        "无法使用假名密钥“{path}”：{reason}",
+        "请修正该问题，或用 --private 另选文件夹",
+    ),
+    "DATA_ARCHIVE": RefusalText(
+        "'{path}' is not the official archive: {reason}",
+        "get it again, from the official site",
+        "“{path}”不是官方压缩包：{reason}",
+        "请从官方网站重新获取",
+    ),
+    "DATA_DOWNLOAD": RefusalText(
+        "'{url}' could not be downloaded: {reason}",
+        "try again, or get the file in another way and name it with --archive",
+        "无法下载“{url}”：{reason}",
+        "请重试，或以其他方式获取文件并用 --archive 指定",
+    ),
     "DATA_SPLIT": RefusalText(
         "the split cannot be made or used: {reason}",
         "correct the groups or the request",

@@ -28,6 +28,9 @@ CALLS = {
     "yaml.unsafe_load",
     "logging.config.dictConfig",
 }
+# The one exception. CIFAR-10 is published as pickles: this file's unpickler knows three names, which call nothing of
+# numpy, and its archives are read only if their checksum is the official one.
+ALLOWED = ["training/medimg_training/datasets/cifar10_pickle.py: import pickle"]
 # Methods that write wherever an archive says.
 METHODS = {"extractall"}
 KEYWORDS = {("shell", True), ("allow_pickle", True), ("weights_only", False), ("verify", False)}
@@ -76,8 +79,8 @@ def _why_call(node: ast.Call, names: dict[str, str]) -> Iterator[str]:
 def test_shipped_code_is_free_of_them() -> None:
     files = [path for top in ("MedImgClassifier", "training") for path in sorted((ROOT / top).rglob("*.py"))]
     assert len(files) > 10
-    found = [f"{path.relative_to(ROOT)}:{why}" for path in files for why in forbidden(path.read_text(encoding="utf-8"))]
-    assert found == []
+    found = [(path.relative_to(ROOT).as_posix(), why) for path in files for why in forbidden(path.read_text("utf-8"))]
+    assert [f"{name}:{why.partition(':')[2]}" for name, why in found] == ALLOWED, found
 
 
 @pytest.mark.parametrize(

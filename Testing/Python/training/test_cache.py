@@ -30,7 +30,10 @@ def volumes(tmp_path: Path) -> Callable[..., Manifest]:
         image.SetDirection((1, 0, 0, 0, -1, 0, 0, 0, -1))
         SimpleITK.WriteImage(image, str(tmp_path / "v.nii.gz"))
         rows = [{"sample": "v", "group": "p", "group_kind": "patient", "path": "v.nii.gz", "label": "b", **row}]
-        return Manifest.read(write_manifest(tmp_path, rows, ["a", "b"]))
+        (tmp_path / "other.nii.gz").write_bytes(b"never read: the class a needs a row")
+        rows.append({"sample": "o", "group": "o", "group_kind": "patient", "path": "other.nii.gz", "label": "a"})
+        manifest = Manifest.read(write_manifest(tmp_path, rows, ["a", "b"]))
+        return replace(manifest, rows=manifest.rows[:1])
 
     return make
 
@@ -156,8 +159,10 @@ def test_the_fingerprint_sees_pixels_labels_and_order_of_its_rows_only(
 def test_the_modality_is_the_manifest_s_else_the_file_s(spec: InputSpec, tmp_path: Path) -> None:
     image = SimpleITK.GetImageFromArray(np.zeros((1, 8, 8), np.int16))
     image.SetMetaData("0008|0060", "CT")
-    SimpleITK.WriteImage(image, str(tmp_path / "slice.dcm"))
-    row = {"group": "g", "group_kind": "patient", "path": "slice.dcm", "label": "low"}
-    rows = [row | {"sample": "stated", "modality": "MR"}, row | {"sample": "left empty", "modality": ""}]
+    row = {"group": "g", "group_kind": "patient"}
+    rows = [row | {"sample": "stated", "modality": "MR", "label": "low", "path": "1.dcm"}]
+    rows += [row | {"sample": "left empty", "modality": "", "label": "high", "path": "2.dcm"}]
+    for own in rows:
+        SimpleITK.WriteImage(image, str(tmp_path / own["path"]))
     manifest = Manifest.read(write_manifest(tmp_path, rows, ("low", "high")))
     assert prepare(manifest, manifest.rows, spec, tmp_path / "cache").modalities == ("MR", "CT")

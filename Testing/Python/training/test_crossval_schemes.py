@@ -232,13 +232,13 @@ def test_sites_that_cannot_be_left_out_are_refused_by_name() -> None:
     assert "with 'east' left out: role fit has no group of class b" in refusal(made(confounded))
 
 
-def in_folds(names: Sequence[str]) -> list[Row]:
-    return [row for n, name in enumerate(names) for row in rows_of({f"g{n}": "ab"}, fold=name)]
+def in_folds(folds: Sequence[int | None]) -> list[Row]:
+    return [row for n, fold in enumerate(folds) for row in rows_of({f"g{n}": "ab"}, fold=fold)]
 
 
 def test_the_fold_column_makes_the_folds_in_the_order_of_its_values() -> None:
-    split = from_fold_column(manifest_of(in_folds(["10", "2", "x", "2", "10", "x"]), ("a", "b")))
-    assert split.parameters["names"] == ["2", "10", "x"]
+    split = from_fold_column(manifest_of(in_folds([10, 2, 30, 2, 10, 30]), ("a", "b")))
+    assert split.parameters["names"] == ["2", "10", "30"]
     assert [fold.evaluate for fold in split.folds] == [("g1", "g3"), ("g0", "g4"), ("g2", "g5")]
 
 
@@ -246,11 +246,11 @@ def test_fold_columns_that_are_none_are_refused_by_name() -> None:
     def made(rows: list[Row]) -> Callable[[], Split]:
         return lambda: from_fold_column(manifest_of(rows, ("a", "b")))
 
-    assert "2 samples have no fold: 'g1.0', 'g1.1'" in refusal(made(in_folds(["1", "", "2"])))
-    torn = [*in_folds(["1", "2"]), Row("x", "g0", "patient", Path("x.png"), "a", fold="2")]
+    assert "2 samples have no fold: 'g1.0', 'g1.1'" in refusal(made(in_folds([1, None, 2])))
+    torn = [*in_folds([1, 2]), Row("x", "g0", "patient", Path("x.png"), "a", fold=2)]
     assert "more than one fold: 'g0: 1, 2'" in refusal(made(torn))
-    assert "there is only '1'" in refusal(made(in_folds(["1", "1"])))
-    only = [*in_folds(["1"]), *rows_of({"h": "a"}, fold="2")]
+    assert "there is only '1'" in refusal(made(in_folds([1, 1])))
+    only = [*in_folds([1]), *rows_of({"h": "a"}, fold=2)]
     assert "with '1' left out: role fit has no group of class b" in refusal(made(only))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ def test_rows_classes_and_unknown_columns_are_kept(png_manifest: MakeManifest) -
     assert (row.sample, row.group, row.group_kind, row.label, row.split) == ("s4", "g1", "cluster", "middle", "train")
     assert row.path.is_file()
     assert (row.plane, row.slice_from, row.slice_to) == ("", 0, None)
-    assert (row.site, row.acquired, row.fold) == ("here", "2024-02-01", "3")
-    assert (manifest.rows[0].acquired, manifest.rows[0].fold) == ("", "")
+    assert (row.site, row.study, row.acquired, row.fold) == ("here", "", date(2024, 2, 1), 3)
+    assert (manifest.rows[0].acquired, manifest.rows[0].fold) == (None, None)
     assert row.covariates == {"age": "40"}
 
 
@@ -36,7 +37,7 @@ def test_slices_and_plane_are_read(png_manifest: MakeManifest) -> None:
 
 
 def test_an_empty_label_is_unlabelled(png_manifest: MakeManifest) -> None:
-    assert Manifest.read(png_manifest(3, lambda rows: rows[1].update(label=""))).rows[1].label == ""
+    assert Manifest.read(png_manifest(6, lambda rows: rows[1].update(label=""))).rows[1].label == ""
 
 
 @pytest.mark.parametrize(
