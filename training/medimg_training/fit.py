@@ -32,6 +32,7 @@ from MedImgClassifierLib.engine.torch_runtime import choose_device
 
 from . import checkpoint
 from .cache import Images, Indices, PreparedSet
+from .durable import write_durably
 from .predict import predict_logits
 from .pretrained import Origin, start_from
 from .recipe import Recipe
@@ -274,7 +275,7 @@ def _curve(module: nn.Module, prepared: PreparedSet, spec: InputSpec, rows: Sele
 
 def _write_history(out: Path, history: list[dict[str, Any]]) -> None:
     lines = "".join(json.dumps(entry) + "\n" for entry in history)
-    checkpoint.write_durably(out / "history.jsonl", lines.encode())
+    write_durably(out / "history.jsonl", lines.encode())
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

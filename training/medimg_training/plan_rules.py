@@ -244,13 +244,15 @@ def _scheme(known: _Known) -> Found:
     rows = [row for row in known.manifest.rows if row.label]
     if all(row.split for row in rows) and any(row.split == "test" for row in rows):
         return "column", "the manifest says who is for training and who for testing"
-    sites = {row.covariates.get("site", "") for row in rows} - {""}
-    more = f"; {len(sites)} sites: scheme=site tells how it does at a new one" if len(sites) > 1 else ""
-    return "kfold", f"every group is tested on once{more}"
+    if rows and all(row.fold is not None for row in rows):
+        return "fold_column", "the manifest says which fold each group is in"
+    sites = {row.site for row in rows} - {""}
+    more = f"; {len(sites)} sites: scheme=leave_site_out tells how it does at a new one" if len(sites) > 1 else ""
+    return "k_fold", f"every group is tested on once{more}"
 
 
 def _folds(known: _Known) -> Found | None:
-    if known.chosen["scheme"] != "kfold":
+    if known.chosen["scheme"] != "k_fold":
         return None
     name, least = min(known.fingerprint.groups.items(), key=lambda item: item[1])
     if least < 2:

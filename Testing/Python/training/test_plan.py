@@ -121,7 +121,7 @@ def test_the_manifest_s_own_split_is_kept(manifest: Manifest) -> None:
     rows = [replace(row, split="test" if n % 2 else "train") for n, row in enumerate(manifest.rows)]
     assert make_plan(fingerprint(), replace(manifest, rows=tuple(rows)))["scheme"] == "column"
     rows[0] = replace(rows[0], split="")
-    assert make_plan(fingerprint(), replace(manifest, rows=tuple(rows)))["scheme"] == "kfold"
+    assert make_plan(fingerprint(), replace(manifest, rows=tuple(rows)))["scheme"] == "k_fold"
 
 
 def test_rows_that_name_their_plane_decide(manifest: Manifest) -> None:
