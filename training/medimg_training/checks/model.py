@@ -84,7 +84,7 @@ class CheckInput:
     split         None: every group counts as apart from every other
     backbone      the groups that a bundle was trained on, which training is to start from; None: there is none
     key           secret under which the groups of the backbone were hashed
-    permutations  of labels among groups, for the null distributions; a check fires at p <= 0.005, so at least 199
+    permutations  of labels among groups, for the null distributions; a check fires at p <= 0.001, so at least 999
     """
 
     manifest: Manifest
@@ -93,7 +93,7 @@ class CheckInput:
     split: Split | None = None
     backbone: TrainedOn | None = None
     key: bytes | None = None
-    permutations: int = 199
+    permutations: int = 1999
     seed: int = 0
     progress: bool = False
 

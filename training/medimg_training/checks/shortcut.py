@@ -24,8 +24,7 @@ def judged(
     if len(kept) < 2:
         return CheckResult(code, "not applicable", "TOO_FEW_GROUPS", {"few": few, "least": FEWEST_GROUPS})
     telling, alone = most_telling(names, cells.means(features), cells.labels, kept)
-    title = code.lower().replace("_", " ") if data.progress else ""
-    found = separability(features, cells, kept, permutations=data.permutations, seed=data.seed, progress=title)
+    found = separability(features, cells, kept, permutations=data.permutations, seed=data.seed)
     numbers = {
         "statistic": "largest one-vs-rest AUC, out of fold by group",
         "auc": round(found.auc, 4),
@@ -33,7 +32,7 @@ def judged(
         "threshold": MATTERS,
         "p": found.p,
         "alpha": ALPHA,
-        "permutations": found.permutations,
+        "permutations": 0 if found.p is None else data.permutations,
         "null_mean": found.null_mean,
         "units": found.cells,
         "most_telling": telling,

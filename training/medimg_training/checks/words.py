@@ -22,11 +22,11 @@ TEXTS = {
         "模型包“{bundle}”未说明其训练所用的分组",
     ),
     "KEY_MISSING": (
-        "key missing: bundle '{bundle}' says its training groups under the key {key}",
+        "key missing: bundle '{bundle}' says its groups under the key {key}",
         "缺少密钥：模型包“{bundle}”的训练分组以密钥 {key} 记录",
     ),
     "KEY_DIFFERS": (
-        "the key is another one: bundle '{bundle}' says its training groups under the key {key}",
+        "the key is another one: bundle '{bundle}' says its groups under the key {key}",
         "密钥不符：模型包“{bundle}”的训练分组以密钥 {key} 记录",
     ),
     # --- what they find
@@ -62,39 +62,39 @@ TEXTS = {
     ),
     "CONTRADICTORY_LABELS.silent": ("no image has two labels", "没有图像具有两个标签"),
     "HEADER_SHORTCUT.fires": (
-        "size, spacing and other header fields alone tell class '{best}' apart (AUC {auc} out of fold, p {p}, {units} "
-        "groups); most telling: {telling}",
-        "仅凭尺寸、间距等文件头信息即可区分类别“{best}”（折外 AUC {auc}，p {p}，{units} 个分组）；"
+        "size, spacing and other header fields alone tell class '{best}' apart (AUC {auc} out of fold, p {p}, "
+        "{units} units); most telling: {telling}",
+        "仅凭尺寸、间距等文件头信息即可区分类别“{best}”（折外 AUC {auc}，p {p}，{units} 个单元）；"
         "最显著的是：{telling}",
     ),
     "HEADER_SHORTCUT.silent": (
-        "header fields do not tell the classes apart (AUC {auc} out of fold, {units} groups; it matters from "
+        "header fields do not tell the classes apart (AUC {auc} out of fold, {units} units; it matters from "
         "{threshold} on, where chance is ruled out)",
-        "文件头信息不能区分各类别（折外 AUC {auc}，{units} 个分组；达到 {threshold} 且排除偶然才算）",
+        "文件头信息不能区分各类别（折外 AUC {auc}，{units} 个单元；达到 {threshold} 且排除偶然才算）",
     ),
     "BACKGROUND_SHORTCUT.fires": (
         "corners, border and noise of the images alone tell class '{best}' apart (AUC {auc} out of fold, p {p}, "
-        "{units} groups); most telling: {telling}",
-        "仅凭图像的角落、边缘与噪声即可区分类别“{best}”（折外 AUC {auc}，p {p}，{units} 个分组）；"
+        "{units} units); most telling: {telling}",
+        "仅凭图像的角落、边缘与噪声即可区分类别“{best}”（折外 AUC {auc}，p {p}，{units} 个单元）；"
         "最显著的是：{telling}",
     ),
     "BACKGROUND_SHORTCUT.silent": (
-        "corners, border and noise do not tell the classes apart (AUC {auc} out of fold, {units} groups; it matters "
+        "corners, border and noise do not tell the classes apart (AUC {auc} out of fold, {units} units; it matters "
         "from {threshold} on, where chance is ruled out)",
-        "角落、边缘与噪声不能区分各类别（折外 AUC {auc}，{units} 个分组；达到 {threshold} 且排除偶然才算）",
+        "角落、边缘与噪声不能区分各类别（折外 AUC {auc}，{units} 个单元；达到 {threshold} 且排除偶然才算）",
     ),
     "LABEL_SITE_CONFOUNDING.fires": (
-        "the label goes with the {column} (Cramer's V {v}, p {p}, {units} groups)",
-        "标签与 {column} 相关（Cramér V {v}，p {p}，{units} 个分组）",
+        "the label goes with the {column} (Cramer's V {v}, p {p}, {units} units)",
+        "标签与 {column} 相关（Cramér V {v}，p {p}，{units} 个单元）",
     ),
     "LABEL_SITE_CONFOUNDING.one_class": (
-        "{column} {alone} has one class only, more often than chance (Cramer's V of all {v}, p {p}, {units} groups)",
-        "{column} {alone} 仅有一个类别，且非偶然（总体 Cramér V {v}，p {p}，{units} 个分组）",
+        "{column} {alone} has one class only, which is more than chance (Cramer's V of all {v}, {units} units)",
+        "{column} {alone} 仅有一个类别，且非偶然（总体 Cramér V {v}，{units} 个单元）",
     ),
     "LABEL_SITE_CONFOUNDING.silent": (
-        "the label does not go with the {column} (Cramer's V {v}, {units} groups; strong from {threshold} on, where "
+        "the label does not go with the {column} (Cramer's V {v}, {units} units; strong from {threshold} on, where "
         "chance is ruled out)",
-        "标签与 {column} 无明显相关（Cramér V {v}，{units} 个分组；达到 {threshold} 且排除偶然才算）",
+        "标签与 {column} 无明显相关（Cramér V {v}，{units} 个单元；达到 {threshold} 且排除偶然才算）",
     ),
     "MIXED_MODALITIES.fires": (
         "the manifest mixes modalities or units: {modalities}; {units}",
