@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.networks import REGISTRY
 
-from . import export_command, plan_command, prepare_command
+from . import check_command, export_command, plan_command, prepare_command
 from .recipe import PRESETS, Recipe
 
 if TYPE_CHECKING:
@@ -42,10 +42,9 @@ FRACTIONS: dict[Any, float] = {"fit": 0.7, "select": 0.1, "evaluate": 0.2}
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `prepare`, `plan`, `train` and `export` to the subparsers of `medimg`; their `run` takes the arguments."""
-    plan_command.add_command(subparsers)
-    export_command.add_command(subparsers)
-    prepare_command.add_command(subparsers)
+    """Add the verbs of training to the subparsers of `medimg`; their `run` takes the parsed arguments."""
+    for verb in (prepare_command, check_command, plan_command, export_command):
+        verb.add_command(subparsers)
     train = subparsers.add_parser("train", help="train a network on a manifest and write a bundle")
     train.set_defaults(run=run)
     train.add_argument("manifest", type=Path, help="manifest.csv, with manifest.json beside it")

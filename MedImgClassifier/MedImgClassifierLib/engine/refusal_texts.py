@@ -315,6 +315,24 @@ TEXTS = {
         "训练在第 {epoch} 轮发散：损失不是有效数值",
         "请降低 --learning-rate，或使用 --amp off",
     ),
+    "DATA_CHECK": RefusalText(
+        "checks fire that are not waived: {checks}",
+        "read '{path}', correct the data, or waive in writing: `medimg check ... --waive {first} --reason TEXT`",
+        "有检查触发且未豁免：{checks}",
+        "请阅读“{path}”并修正数据，或书面豁免：`medimg check ... --waive {first} --reason 理由`",
+    ),
+    "DATA_WAIVER": RefusalText(
+        "waivers '{path}': {reason}",
+        "correct the file, or give --waive CODE with --reason TEXT and --who NAME",
+        "豁免文件“{path}”：{reason}",
+        "请修正该文件，或以 --waive CODE 同时给出 --reason 理由和 --who 姓名",
+    ),
+    "DATA_KEY": RefusalText(
+        "the key in '{path}' has {found} bytes, fewer than {least}",
+        "give the file of the key that the bundle was made with",
+        "“{path}”中的密钥只有 {found} 字节，少于 {least}",
+        "请提供制作该模型包时所用的密钥文件",
+    ),
     # --- the model
     "BUNDLE_NOT_FOUND": RefusalText(
         "'{path}' is not a bundle: {reason}",

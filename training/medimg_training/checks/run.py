@@ -1,0 +1,78 @@
+"""Every check on one manifest, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tqdm import tqdm
+
+from MedImgClassifierLib.engine.errors import Refusal
+from MedImgClassifierLib.engine.preprocess import InputSpec
+
+from ..cache import prepare
+from ..datasets.manifest import Manifest
+from ..split import Split
+from . import (
+    background_shortcut,
+    contradictory_labels,
+    header_shortcut,
+    mixed_modalities,
+    near_duplicates,
+    reuse,
+    same_group,
+    site_confounding,
+    volume_values,
+)
+from .headers import read_headers
+from .model import CheckInput, CheckResult
+from .report import Report
+from .reuse import TrainedOn
+from .waivers import Waiver
+
+CHECKS: Mapping[str, Callable[[CheckInput], CheckResult]] = {
+    module.CODE: module.check
+    for module in (
+        volume_values,
+        same_group,
+        near_duplicates,
+        contradictory_labels,
+        mixed_modalities,
+        site_confounding,
+        header_shortcut,
+        background_shortcut,
+        reuse,
+    )
+}
+
+
+def gather(
+    manifest: Manifest,
+    spec: InputSpec,
+    cache: Path,
+    split: Split | None = None,
+    *,
+    backbone: TrainedOn | None = None,
+    key: bytes | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> CheckInput:
+    """Read the headers of the labelled samples, prepare those that can be read in the folder `cache`.
+
+    Raises Refusal DATA_MANIFEST where none can be read, and what `cache.prepare` raises.
+    """
+    labelled = [row for row in manifest.rows if row.label]
+    headers = read_headers(labelled, progress=progress)
+    readable = [row for row in labelled if not headers[row.sample].problem]
+    if not readable:
+        problem = next((header.problem for header in headers.values()), "no sample has a label")
+        raise Refusal("DATA_MANIFEST", path=manifest.path, where="every labelled sample", reason=problem)
+    prepared = prepare(manifest, readable, spec, cache, progress=progress)
+    return CheckInput(manifest, prepared, headers, split, backbone, key, seed=seed, progress=progress)
+
+
+def run_checks(data: CheckInput, waivers: Mapping[str, Waiver] | None = None) -> Report:
+    """Ask every check. Nothing is written and nothing raised where one fires: see Report.write and Report.require."""
+    bar = tqdm(CHECKS.items(), "checks", disable=not data.progress, unit="check")
+    results = tuple(check(data) for _, check in bar)
+    return Report(results, data.manifest.sha256, dict(waivers or {}))
