@@ -91,7 +91,8 @@ def test_all_problems_come_with_the_refusal_and_into_a_table(png_manifest: MakeM
             "some of its slices stand already in line 2",
         ),
         ({"slice_from": 3}, {"label": "middle", "slice_to": 4}, "label", "it is labelled 'middle'"),
-        ({}, {"label": "low", "path": "./0.png"}, "path", "the same file and slices"),
+        ({}, {"label": "low", "path": "../data/0.png"}, "path", "the same file and slices"),
+        ({"label": ""}, {"label": "low"}, "path", "the same file and slices"),
     ],
 )
 def test_the_same_slices_twice_are_found(

@@ -84,6 +84,13 @@ def test_class_folders_of_pictures_and_volumes_become_a_manifest_that_can_be_rea
     assert "cat" in draft.summary() and "5 samples in 3 groups (patient)" in draft.summary()
 
 
+def test_a_manifest_is_never_written_over_another(tree: Callable[..., Path], tmp_path: Path) -> None:
+    draft = draft_of_folders(tree("a/1.png", "b/2.png"), ALONE)
+    before = draft.write(tmp_path / "out").read_bytes()
+    assert refused(lambda: draft.write(tmp_path / "out")).code == "USAGE_OUTPUT_NOT_WRITABLE"
+    assert (tmp_path / "out" / "manifest.csv").read_bytes() == before
+
+
 def test_split_folders_become_the_column_split(tree: Callable[..., Path]) -> None:
     root = tree("train/a/1.png", "train/b/2.png", "val/a/3.png", "test/b/4.png")
     records = draft_of_folders(root, ALONE).records

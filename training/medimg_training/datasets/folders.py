@@ -59,7 +59,13 @@ def draft_of_folders(
                 continue
             kind = "none" if waiver else group_kind
             name = path.as_posix()
-            record = {"sample": name, "group": group, "group_kind": kind, "path": name, "label": label}
+            record: dict[str, object] = {
+                "sample": name,
+                "group": group,
+                "group_kind": kind,
+                "path": name,
+                "label": label,
+            }
             records.append(record | ({"split": split} if split else {}))
         if len(records) == before and not tree.problems:
             tree.problem(folder, "label", f"class folder '{folder}' holds no image")
