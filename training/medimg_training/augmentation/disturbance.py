@@ -8,26 +8,34 @@ from torch import Tensor
 from .draws import Floats
 from .kinds import Selection
 
+CALIBRATED_NOISE = 0.2
+"""Of the span of a calibrated unit: a strength of 1 is 200 HU or 2 SUV."""
+
 
 def gaussian_noise(chosen: Selection) -> Tensor:
-    """Independent in every pixel and channel. The standard deviation is `strength` of the image's range, or of
-    1000 HU or 10 SUV where values are calibrated."""
-    x = chosen.x
-    calibrated = chosen.column(chosen.kinds.calibrated_span)
-    share = torch.where(calibrated > 0, calibrated / torch.where(chosen.span > 0, chosen.span, 1), 1)
-    count = x[0].numel()
+    """Independent in every pixel and channel. Its standard deviation is `strength` of the image's, or of 200 HU or
+    2 SUV where values are calibrated."""
+    x, count = chosen.x, chosen.x[0].numel()
+    calibrated = chosen.column(chosen.kinds.calibrated_span * CALIBRATED_NOISE)
+    size = torch.where(calibrated > 0, calibrated / torch.where(chosen.span > 0, chosen.span, 1), _deviation(x))
     pair = chosen.draws.normal_pair("noise", (count + 1) // 2, x.device)
     drawn = torch.cat(pair, dim=1)[:, :count].view_as(x)
-    return drawn.mul_(share * chosen.column(chosen.strength)).add_(x).clamp_(0, 1)
+    return drawn.mul_(size * chosen.column(chosen.strength)).add_(x).clamp_(0, 1)
 
 
 def rician_noise(chosen: Selection) -> Tensor:
-    """The magnitude of a complex number whose parts have Gaussian noise of `strength` of the image's range: what an MR
-    image shows (Gudbjartsson and Patz 1995). Air, which is 0, becomes grey."""
-    x, size = chosen.x, chosen.column(chosen.strength)
+    """The magnitude of a complex number whose parts have Gaussian noise of `strength` of the image's standard
+    deviation: what an MR image shows (Gudbjartsson and Patz 1995). Air, which is 0, becomes grey."""
+    x = chosen.x
+    size = _deviation(x) * chosen.column(chosen.strength)
     real, imaginary = chosen.draws.normal_pair("noise", x[0].numel(), x.device)
     real = real.view_as(x).mul_(size).add_(x)
     return real.hypot_(imaginary.view_as(x).mul_(size)).clamp_(0, 1)
+
+
+def _deviation(x: Tensor) -> Tensor:
+    """[n, C, 1, 1]: unlike the range it hardly knows of a few bright pixels, beside which all else is dark."""
+    return (x - x.mean(dim=(2, 3), keepdim=True)).square_().mean(dim=(2, 3), keepdim=True).sqrt_()
 
 
 def cutout(chosen: Selection) -> Tensor:

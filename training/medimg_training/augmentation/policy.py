@@ -85,8 +85,8 @@ class Policy:
     bias_field    largest logarithm of a slow gain (MR and unknown modality)
     blur          standard deviation in pixels of the network's input
     low_resolution  size as a share of the input's, before it is brought back
-    noise         standard deviation as a share of the image's range; of 1000 HU or 10 SUV in calibrated images
-    window        share of the image's range that is cut off, divided at random between dark and bright
+    noise         standard deviation as a share of the image's; of 200 HU or 2 SUV in calibrated images
+    window        largest share cut off: of the range at the bright end, of the mean at the dark end
     calibrated_window  HU and SUV instead of `window` and `gamma`: logarithm of a gain about 0, and the largest shift as
                   a share of 1000 HU or 10 SUV
     gamma         logarithm of the exponent, of either sign
@@ -176,11 +176,11 @@ PRESETS: Mapping[str, Policy] = {
         Policy(
             name="light",
             affine=Affine(0.5, rotation_degrees=10, zoom=1.1, shift=0.05),
-            noise=Chance(0.15, 0, 0.02),
+            noise=Chance(0.15, 0, 0.1),
             window=Chance(0.3, 0, 0.1),
             calibrated_window=Chance(0.3, 0, 0.02),
-            gamma=Chance(0.3, 0, 0.2),
-            colour=Chance(0.3, 0, 0.05),
+            gamma=Chance(0.3, 0, 0.15),
+            colour=Chance(0.3, 0, 0.04),
         ),
         Policy(
             name="medium",
@@ -189,11 +189,11 @@ PRESETS: Mapping[str, Policy] = {
             bias_field=Chance(0.3, 0, 0.5),
             blur=Chance(0.2, 0.4, 1.0),
             low_resolution=Chance(0.2, 0.5, 1.0),
-            noise=Chance(0.25, 0, 0.05),
+            noise=Chance(0.25, 0, 0.2),
             window=Chance(0.3, 0, 0.25),
             calibrated_window=Chance(0.3, 0, 0.05),
-            gamma=Chance(0.3, 0, 0.4),
-            colour=Chance(0.3, 0, 0.15),
+            gamma=Chance(0.3, 0, 0.3),
+            colour=Chance(0.3, 0, 0.08),
             cutout=Chance(0.1, 0.1, 0.3),
         ),
         Policy(
@@ -203,11 +203,11 @@ PRESETS: Mapping[str, Policy] = {
             bias_field=Chance(0.4, 0, 1.0),
             blur=Chance(0.3, 0.4, 1.5),
             low_resolution=Chance(0.3, 0.3, 1.0),
-            noise=Chance(0.4, 0, 0.1),
-            window=Chance(0.5, 0, 0.4),
+            noise=Chance(0.4, 0, 0.4),
+            window=Chance(0.5, 0, 0.35),
             calibrated_window=Chance(0.5, 0, 0.1),
-            gamma=Chance(0.5, 0, 0.7),
-            colour=Chance(0.5, 0, 0.3),
+            gamma=Chance(0.5, 0, 0.5),
+            colour=Chance(0.5, 0, 0.15),
             cutout=Chance(0.2, 0.1, 0.4),
             mixup=Mix(0.3, 0.2),
         ),

@@ -24,10 +24,13 @@ def bias_field(chosen: Selection) -> Tensor:
 
 
 def window(chosen: Selection) -> Tensor:
-    """`strength` of the range is cut off, a random part of it at the dark end; the rest is spread over 0..1."""
-    dark = (chosen.per_channel("window: side") + 1) / 2 * chosen.strength[:, None]
-    kept = chosen.column(1 / (1 - chosen.strength))
-    return chosen.x.sub(chosen.column(dark)).mul_(kept).clamp_(0, 1)
+    """Up to `strength` of the range is cut off at the bright end, up to `strength` of the mean grey at the dark end;
+    what is left is spread over 0..1. (A share of the range at the dark end would empty a mostly dark image.)"""
+    side = chosen.column((chosen.per_channel("window: side") + 1) / 2)
+    strength = chosen.column(chosen.strength)
+    dark = side * strength * chosen.x.mean(dim=(2, 3), keepdim=True)
+    bright = 1 - (1 - side) * strength
+    return chosen.x.sub(dark).mul_(1 / (bright - dark)).clamp_(0, 1)
 
 
 def calibrated_window(chosen: Selection) -> Tensor:
