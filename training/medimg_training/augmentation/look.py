@@ -1,7 +1,7 @@
 """`python -m medimg_training.augmentation.look OUT.png IMAGE...`: what each change does at its strongest, to be seen.
 
-A column for each file (grey; the middle slice of a volume, brought to a square), a row for the image and for each change
-of the strongest preset, made with certainty at the top of its range, and four rows of all of 'medium' and 'strong'.
+A column for each file (grey; the middle slice of a volume, brought to a square), a row for the image and for each
+change of the strongest preset, made with certainty at the top of its range, and four rows of 'medium' and 'strong'.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,8 @@ def extremes(of: Policy) -> Iterator[tuple[str, Policy]]:
         value = getattr(of, entry.name)
         if isinstance(value, Chance) and value.probability:
             strongest = value.low if entry.name == "low_resolution" else value.high
-            yield entry.name, replace(Policy(), **{entry.name: Chance(1, strongest, strongest)})
+            only: dict[str, Any] = {entry.name: Chance(1, strongest, strongest)}
+            yield entry.name, replace(Policy(), **only)
         elif isinstance(value, Affine):
             yield entry.name, replace(Policy(), affine=replace(value, probability=1))
 
