@@ -2,7 +2,7 @@
 
 One thread. Both ways end with a float32 batch of one channel, scaled and shifted by fixed numbers ('percentiles': with
 the percentiles of each image instead). 'alike' is what torchvision's transforms do here, by the batch: rotation, zoom
-and shift for all images, a mirrored half, brightness and contrast (window, gamma) for all. 'medium' is the whole preset.
+and shift for all images, a mirrored half, brightness and contrast (window, gamma) for all. 'medium' is the preset.
 """
 
 from __future__ import annotations

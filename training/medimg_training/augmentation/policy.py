@@ -112,8 +112,8 @@ class Policy:
     cutmix: Mix = Mix()
 
     def __post_init__(self) -> None:
-        known = set(self.flips) <= {"columns", "rows"} and len(set(self.flips)) == len(self.flips)
-        _check(known, "flips are 'columns' and 'rows'")
+        known = all(side in ("columns", "rows") for side in self.flips)
+        _check(known and len(set(self.flips)) == len(self.flips), "flips are 'columns' and 'rows', each at most once")
         _check(self.elastic.high < NO_FOLDING, f"elastic stays below {NO_FOLDING}, or the image would fold")
         _check(self.low_resolution.low >= 0.1 and self.low_resolution.high <= 1, "low_resolution lies in 0.1..1")
         _check(self.window.high < 1 and self.cutout.high <= 1, "window stays below 1, cutout at most 1")
@@ -127,7 +127,11 @@ class Policy:
         return self.mixup.probability + self.cutmix.probability > 0
 
     def to_json(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(json.dumps({"version": VERSION, **asdict(self)}))
+        """Numbers are written as floats, so that 1 and 1.0 are one policy with one hash."""
+        document: dict[str, Any] = {"version": VERSION, **asdict(self), "flips": list(self.flips)}
+        for name, value in document.items():
+            if isinstance(value, dict):
+                document[name] = {key: float(number) for key, number in value.items()}
         return document
 
     @classmethod
