@@ -34,7 +34,7 @@ def training_batch(
     percentiles need: it gets the finished batch.)
     """
     on_device = device.type == "cuda"
-    images = torch.from_numpy(np.array(prepared.images[rows], np.float32))
+    images = torch.from_numpy(np.asarray(prepared.images[rows], np.float32))
     if on_device:
         images = images.to(device)
     if policy is not None:
