@@ -20,8 +20,6 @@ from MedImgClassifierLib.engine.errors import Refusal
 from .export_command import libraries
 
 if TYPE_CHECKING:
-    from MedImgClassifierLib.engine.preprocess import InputSpec
-
     from .checks.model import CheckInput
     from .datasets.manifest import Manifest
 
@@ -85,17 +83,8 @@ def _gathered(arguments: argparse.Namespace, manifest: Manifest, scratch: Path) 
     key = read_key(arguments.key) if arguments.key else None
     name = arguments.backbone
     backbone = trained_on(load(resources.bundles().get(name, Path(name)))) if name else None
-    spec = _spec(arguments.size, arguments.plane)
-    facts: dict[str, Any] = {"backbone": backbone, "key": key, "seed": arguments.seed}
-    return gather(manifest, spec, scratch / "cache", split, **facts, progress=True)
-
-
-def _spec(size: int, plane: Any) -> InputSpec:
-    """Every image as a square of this size: geometry is all that the checks use."""
-    from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Orient, Pad, Percentile, Resize, ZScore
-
-    geometry, intensity = (Orient(), Pad(), Resize(size, size)), (Percentile(1, 99), ZScore(0.5, 0.25))
-    return InputSpec((ChannelSpec("image"),), geometry, intensity, plane=plane)
+    looks: dict[str, Any] = {"size": arguments.size, "plane": arguments.plane, "seed": arguments.seed}
+    return gather(manifest, scratch / "cache", split, **looks, backbone=backbone, key=key, progress=True)
 
 
 def _user() -> str:

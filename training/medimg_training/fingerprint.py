@@ -20,11 +20,11 @@ from tqdm import tqdm
 
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.preprocess import Plane, in_plane
-from MedImgClassifierLib.engine.reading import read_volume
 from MedImgClassifierLib.engine.volume import Volume
 
 from .cache import sorted_slices
 from .datasets.manifest import Manifest, Row
+from .datasets.series_file import read_source
 from .durable import write_durably
 
 FORMAT = 1
@@ -198,7 +198,7 @@ def _volumes(rows: Sequence[Row]) -> Iterator[tuple[Row, Volume]]:
     path, volume = None, None
     for row in rows:
         if row.path != path or volume is None:
-            path, volume = row.path, read_volume(row.path)
+            path, volume = row.path, read_source(row.path)
         yield row, volume
 
 

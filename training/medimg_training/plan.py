@@ -81,7 +81,10 @@ ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "class_weights": (_one_of("none", "balanced"), "none or balanced"),
     "augmentation": (_one_of("none", "light", "medium", "strong"), "none, light, medium or strong"),
     "amp": (_one_of("off", "bfloat16", "float16"), "off, bfloat16 or float16"),
-    "scheme": (_one_of("column", "k_fold", "leave_site_out", "fold_column"), "column, k_fold, leave_site_out or fold_column"),
+    "scheme": (
+        _one_of("column", "k_fold", "leave_site_out", "fold_column"),
+        "column, k_fold, leave_site_out or fold_column",
+    ),
     "folds": (_whole(2, 20), "2 to 20"),
     "seeds": (_whole(1, 100), "1 to 100"),
     "calibration": (_one_of("inner", "held_out", "none"), "inner, held_out or none"),

@@ -38,6 +38,12 @@ SIDE = 32
 KEY = b"a key of sixteen bytes or more"
 
 
+def row_with(columns: dict[str, str], *required: Any) -> Row:
+    """A row with some columns, of which some are known to a manifest."""
+    known = {name: value for name, value in columns.items() if name in ("study", "series_uid", "site", "scanner")}
+    return Row(*required, **known, covariates={key: value for key, value in columns.items() if key not in known})
+
+
 @dataclass
 class Samples:
     """What a set is made of, open to change by a test; one image a sample."""
@@ -54,7 +60,7 @@ class Samples:
     def data(self, **more: Any) -> CheckInput:
         names = [f"s{n:03}" for n in range(len(self.labels))]
         rows = tuple(
-            Row(name, group, "patient", Path(self.paths.get(n, f"{name}.png")), self.classes[label], covariates=other)
+            row_with(other, name, group, "patient", Path(self.paths.get(n, f"{name}.png")), self.classes[label])
             for n, (name, group, label, other) in enumerate(
                 zip(names, self.groups, self.labels, self.covariates, strict=True)
             )

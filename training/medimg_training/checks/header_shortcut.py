@@ -40,7 +40,7 @@ def header_features(data: CheckInput) -> tuple[list[str], NDArray[np.float64]]:
         "units": [header.units for header in headers],
         "orientation": [header.axes for header in headers],
         "format": [header.format for header in headers],
-        "scanner": [row.covariates.get("scanner", "") for row in data.rows],
+        "scanner": [row.scanner for row in data.rows],
     }
     for name, values in texts.items():
         for value in _frequent(values):

@@ -1,4 +1,4 @@
-"""What the file of each sample says besides its voxels, read once, by the engine's reader."""
+"""What the file of each sample says besides its voxels, read once, as training reads it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from MedImgClassifierLib.engine.errors import Refusal
-from MedImgClassifierLib.engine.reading import read_volume
 from MedImgClassifierLib.engine.volume import Volume
 
 from ..datasets.manifest import Row
+from ..datasets.series_file import read_source
 
 _TOWARDS = ("LR", "PA", "SI")  # letters of +x, -x; +y, -y; +z, -z in LPS
 
@@ -55,7 +55,7 @@ def read_headers(rows: Sequence[Row], *, progress: bool = False) -> dict[str, He
 
 def _read(row: Row) -> Header:
     try:
-        return header_of(read_volume(row.path))
+        return header_of(read_source(row.path))
     except Refusal as refusal:
         if refusal.code.startswith("RESOURCE"):
             raise

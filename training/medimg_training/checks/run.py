@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from MedImgClassifierLib.engine.errors import Refusal
-from MedImgClassifierLib.engine.preprocess import InputSpec
+from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Orient, Pad, Plane, Resize
 
 from ..cache import prepare
 from ..datasets.manifest import Manifest
@@ -24,7 +24,7 @@ from . import (
     site_confounding,
     volume_values,
 )
-from .headers import read_headers
+from .headers import Header, read_headers
 from .model import CheckInput, CheckResult
 from .report import Report
 from .reuse import TrainedOn
@@ -48,27 +48,41 @@ CHECKS: Mapping[str, Callable[[CheckInput], CheckResult]] = {
 
 def gather(
     manifest: Manifest,
-    spec: InputSpec,
     cache: Path,
     split: Split | None = None,
     *,
+    size: int = 64,
+    plane: Plane = "native",
     backbone: TrainedOn | None = None,
     key: bytes | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> CheckInput:
-    """Read the headers of the labelled samples, prepare those that can be read in the folder `cache`.
+    """Read the headers of the labelled samples, prepare those that can be read in the folder `cache`, as squares.
 
-    Raises Refusal DATA_MANIFEST where none can be read, and what `cache.prepare` raises.
+    Of colour and grey images together only the more frequent kind is looked at; the others get a problem. Raises Refusal DATA_MANIFEST where none can be read, and what `cache.prepare` raises.
     """
     labelled = [row for row in manifest.rows if row.label]
     headers = read_headers(labelled, progress=progress)
     readable = [row for row in labelled if not headers[row.sample].problem]
+    colour = 2 * sum(headers[row.sample].units == "RGB" for row in readable) > len(readable)
+    for row in readable:
+        if (headers[row.sample].units == "RGB") != colour:
+            problem = "it is grey, most images are in colour" if colour else "it is in colour, most images are grey"
+            headers[row.sample] = Header(problem=problem)
+    readable = [row for row in readable if not headers[row.sample].problem]
     if not readable:
         problem = next((header.problem for header in headers.values()), "no sample has a label")
         raise Refusal("DATA_MANIFEST", path=manifest.path, where="every labelled sample", reason=problem)
+    spec = _squares(size, plane, colour=colour)
     prepared = prepare(manifest, readable, spec, cache, progress=progress)
     return CheckInput(manifest, prepared, headers, split, backbone, key, seed=seed, progress=progress)
+
+
+def _squares(size: int, plane: Plane, *, colour: bool) -> InputSpec:
+    """Geometry is all that the checks use."""
+    channel = ChannelSpec("image", units=("RGB",) if colour else ())
+    return InputSpec((channel,), (Orient(), Pad(), Resize(size, size)), (), plane=plane)
 
 
 def run_checks(data: CheckInput, waivers: Mapping[str, Waiver] | None = None) -> Report:

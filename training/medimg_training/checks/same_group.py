@@ -42,7 +42,8 @@ def check(data: CheckInput) -> CheckResult:
 
 def _belongs_to(row: Row, header: Header) -> Iterator[tuple[str, str]]:
     """What a sample is of, as (what, which): each may stand in one group only."""
-    columns: Mapping[str, str] = {name.lower(): value for name, value in row.covariates.items() if value}
+    texts = {**row.covariates, "study": row.study, "series_uid": row.series_uid}
+    columns = {name.lower(): value for name, value in texts.items() if value}
     yield from ((name, columns[name]) for name in COLUMNS if name in columns)
     if header.study_uid:
         yield "study of the file", header.study_uid

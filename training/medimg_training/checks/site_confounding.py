@@ -26,7 +26,7 @@ Indices = NDArray[np.int64]
 
 def check(data: CheckInput) -> CheckResult:
     """Does the label go with the columns `site` or `scanner`? Needs one of them, with two values and 10 groups."""
-    columns = [name for name in COLUMNS if len({row.covariates.get(name, "") for row in data.rows} - {""}) > 1]
+    columns = [name for name in COLUMNS if len({row.column(name) for row in data.rows} - {""}) > 1]
     if not columns:
         return CheckResult(CODE, "not applicable", "NO_SITE")
     found = {name: result for name in columns if (result := _of_column(data, name)) is not None}
@@ -40,8 +40,8 @@ def check(data: CheckInput) -> CheckResult:
 
 def _of_column(data: CheckInput, column: str) -> CheckResult | None:
     """The answer for one column; None where too few groups have it."""
-    rows = [n for n, row in enumerate(data.rows) if row.covariates.get(column)]
-    names, of_row = np.unique([data.rows[n].covariates[column] for n in rows], return_inverse=True)
+    rows = [n for n, row in enumerate(data.rows) if row.column(column)]
+    names, of_row = np.unique([data.rows[n].column(column) for n in rows], return_inverse=True)
     cells = Cells.of([data.rows[n].group for n in rows], data.labels[rows])
     if len(cells) < FEWEST_UNITS or len(np.unique(cells.labels)) < 2:
         return None

@@ -52,6 +52,10 @@ class Row:
     fold: int | None = None
     covariates: Mapping[str, str] = field(default_factory=dict)
 
+    def column(self, name: str) -> str:
+        """Text of a column, one of the texts above or a covariate; '' where it is empty or not there."""
+        return str(getattr(self, name)) if name in _TEXTS else self.covariates.get(name, "")
+
 
 def checked_rows(
     records: Iterable[tuple[int, Mapping[str, str]]],
