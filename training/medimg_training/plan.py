@@ -34,6 +34,7 @@ from .durable import write_durably
 from .recipe import PRESETS, Recipe
 
 FORMAT = 1
+SCHEMES = ("column", "k_fold", "leave_site_out", "fold_column")
 
 
 @dataclass(frozen=True)

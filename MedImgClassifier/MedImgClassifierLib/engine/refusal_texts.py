@@ -327,7 +327,7 @@ TEXTS = {
         "豁免文件“{path}”：{reason}",
         "请修正该文件，或以 --waive CODE 同时给出 --reason 理由和 --who 姓名",
     ),
-    "DATA_KEY": RefusalText(
+    "DATA_GROUP_KEY": RefusalText(
         "the key in '{path}' has {found} bytes, fewer than {least}",
         "give the file of the key that the bundle was made with",
         "“{path}”中的密钥只有 {found} 字节，少于 {least}",

@@ -23,7 +23,7 @@ from medimg_training.checks.reuse import trained_on, training_groups
 from medimg_training.checks.waivers import Waiver
 from medimg_training.cli import add_commands
 from medimg_training.datasets.manifest import Manifest, Row, write_manifest
-from medimg_training.split import split_from_column
+from medimg_training.schemes import split_from_column
 from MedImgClassifierLib import resources
 from MedImgClassifierLib.engine import bundle, bundle_files
 from MedImgClassifierLib.engine.errors import Refusal
@@ -226,7 +226,7 @@ def test_a_bundle_tells_its_training_groups_to_who_has_the_key(clean: Path, tmp_
         (clean.parent / "checks" / "checks.md").read_text()
     )
     (tmp_path / "key").write_bytes(b"short")
-    assert refused("check", clean, "--key", tmp_path / "key").code == "DATA_KEY"
+    assert refused("check", clean, "--key", tmp_path / "key").code == "DATA_GROUP_KEY"
     assert refused("check", clean, "--key", tmp_path / "none").code == "INPUT_NOT_FOUND"
 
 

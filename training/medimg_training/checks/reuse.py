@@ -96,11 +96,11 @@ def trained_on(bundle: Bundle) -> TrainedOn:
 
 
 def read_key(path: Path) -> bytes:
-    """The key in a file, without white space at its ends. Raises Refusal INPUT_NOT_FOUND, DATA_KEY."""
+    """The key in a file, without white space at its ends. Raises Refusal INPUT_NOT_FOUND, DATA_GROUP_KEY."""
     try:
         key = path.read_bytes().strip()
     except OSError as error:
         raise Refusal("INPUT_NOT_FOUND", path=path) from error
     if len(key) < SHORTEST_KEY:
-        raise Refusal("DATA_KEY", path=path, least=SHORTEST_KEY, found=len(key))
+        raise Refusal("DATA_GROUP_KEY", path=path, least=SHORTEST_KEY, found=len(key))
     return key

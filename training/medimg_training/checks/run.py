@@ -60,7 +60,8 @@ def gather(
 ) -> CheckInput:
     """Read the headers of the labelled samples, prepare those that can be read in the folder `cache`, as squares.
 
-    Of colour and grey images together only the more frequent kind is looked at; the others get a problem. Raises Refusal DATA_MANIFEST where none can be read, and what `cache.prepare` raises.
+    Of colour and grey images together only the more frequent kind is looked at; the others get a problem.
+    Raises Refusal DATA_MANIFEST where none can be read, and what `cache.prepare` raises.
     """
     labelled = [row for row in manifest.rows if row.label]
     headers = read_headers(labelled, progress=progress)
