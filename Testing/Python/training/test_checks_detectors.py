@@ -27,8 +27,8 @@ from medimg_training.checks import (
 from medimg_training.checks import separability as separability_module
 from medimg_training.checks.cells import Cells
 from medimg_training.checks.headers import Header
-from medimg_training.checks.model import CheckInput, CheckResult
-from medimg_training.checks.reuse import TrainedOn, key_name, training_groups
+from medimg_training.checks.model import CheckInput, CheckResult, TrainedOn
+from medimg_training.checks.reuse import key_name, training_groups
 from medimg_training.checks.run import CHECKS, run_checks
 from medimg_training.checks.separability import separability
 from medimg_training.datasets.manifest import Manifest, Row
