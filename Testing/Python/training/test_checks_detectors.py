@@ -27,8 +27,8 @@ from medimg_training.checks import (
 from medimg_training.checks import separability as separability_module
 from medimg_training.checks.cells import Cells
 from medimg_training.checks.headers import Header
-from medimg_training.checks.model import CheckInput, CheckResult
-from medimg_training.checks.reuse import TrainedOn, key_name, training_groups
+from medimg_training.checks.model import CheckInput, CheckResult, TrainedOn
+from medimg_training.checks.reuse import key_name, training_groups
 from medimg_training.checks.run import CHECKS, run_checks
 from medimg_training.checks.separability import separability
 from medimg_training.datasets.manifest import Manifest, Row
@@ -232,6 +232,7 @@ def test_one_image_under_two_labels_is_a_contradiction_within_a_group_too() -> N
     samples.images[12] = samples.images[10] * 1.2  # near, in another group of the other class
     samples.images[41], samples.labels[41] = samples.images[40], 1 - samples.labels[40]
     samples.images[44] = samples.images[40]  # same class
+    samples.images[51], samples.labels[51] = samples.images[50] * 1.2, 1 - samples.labels[50]  # near, in its own group
     result = contradictory_labels.check(samples.data())
     assert result.status == "fires"
     assert pairs(result) == [("s010", "s012"), ("s040", "s041")]
@@ -299,6 +300,16 @@ def test_a_middle_size_is_found_as_well_as_a_large_one() -> None:
     assert header_shortcut.check(samples.data()).numbers["auc"] > 0.95
 
 
+def test_a_field_of_view_is_found_although_neither_voxels_nor_spacing_tell() -> None:
+    samples = clean(2)
+    random = np.random.default_rng(0)
+    for n, label in enumerate(samples.labels):
+        rows = int(random.integers(40, 200))
+        samples.headers[n] = replace(samples.headers[n], shape=(1, rows, 80), spacing_mm=(1, (80 + label) / rows, 1))
+    result = header_shortcut.check(samples.data())
+    assert result.numbers["auc"] > 0.95 and result.facts["telling"] == "extent (rows)"
+
+
 @pytest.mark.parametrize("kind", ["corner", "noise"])
 def test_what_lies_around_the_object_gives_its_class_away(kind: str) -> None:
     samples = clean(4)
@@ -324,6 +335,16 @@ def test_many_slices_of_few_patients_are_few_observations() -> None:
     assert found.cells == 24 and not found.matters
     alone = Cells.of([str(n) for n in range(720)], labels)
     assert separability(own, alone, [0, 1], permutations=999, seed=0).matters
+
+
+def test_scores_are_of_parts_that_the_classifier_has_not_seen() -> None:
+    """Forty numbers that mean nothing would tell sixty patients apart wherever the classifier had seen them."""
+    auc = []
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(0, 1, (60, 40))
+        cells = Cells.of([str(n) for n in range(60)], np.arange(60) % 2)
+        auc.append(separability(noise, cells, [0, 1], permutations=1, seed=seed).auc)
+    assert 0.44 < np.mean(auc) < 0.56
 
 
 def test_labels_are_permuted_among_groups_as_they_stand() -> None:

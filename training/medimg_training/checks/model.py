@@ -17,7 +17,6 @@ from . import words
 
 if TYPE_CHECKING:
     from .headers import Header
-    from .reuse import TrainedOn
     from .twins import Twin
 
 Indices = NDArray[np.int64]
@@ -73,6 +72,15 @@ class CheckResult:
     def advice(self, language: str = "en") -> str:
         """What to do about it; '' unless it fires."""
         return words.ADVICE[self.code][language == "zh"] if self.status == "fires" else ""
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """The groups of a bundle. bundle: its name; key: name of the key; hashes: None where it does not say its groups."""
+
+    bundle: str
+    key: str = ""
+    hashes: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,12 @@ from MedImgClassifierLib.engine import bundle_files
 from MedImgClassifierLib.engine.bundle import Bundle
 from MedImgClassifierLib.engine.errors import Refusal
 
-from .model import CheckInput, CheckResult, Offence
+from .model import CheckInput, CheckResult, Offence, TrainedOn
 
 CODE = "REUSE"
 FILE = "training_groups.txt"
 SHORTEST_KEY = 16
 _NAME_OF_KEY = b"name of this key"
-
-
-@dataclass(frozen=True)
-class TrainedOn:
-    """The groups of a bundle. bundle: its name; key: name of the key; hashes: None where it does not say its groups."""
-
-    bundle: str
-    key: str = ""
-    hashes: frozenset[str] | None = None
 
 
 def check(data: CheckInput) -> CheckResult:

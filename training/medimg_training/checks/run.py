@@ -25,9 +25,8 @@ from . import (
     volume_values,
 )
 from .headers import Header, read_headers
-from .model import CheckInput, CheckResult
+from .model import CheckInput, CheckResult, TrainedOn
 from .report import Report
-from .reuse import TrainedOn
 from .waivers import Waiver
 
 CHECKS: Mapping[str, Callable[[CheckInput], CheckResult]] = {

@@ -130,8 +130,8 @@ def _by_sample(
     met: dict[tuple[str, str], list[tuple[int, int, bool]]] = defaultdict(list)
     for a, b, identical in pairs:
         one, two = prepared.samples[a], prepared.samples[b]
-        other_group = prepared.groups[a] != prepared.groups[b]
-        if one != two and (other_group or (identical and prepared.labels[a] != prepared.labels[b])):
+        apart = prepared.groups[a] != prepared.groups[b] or prepared.labels[a] != prepared.labels[b]
+        if one != two and apart:
             met[min(one, two), max(one, two)].append((a, b, identical) if one < two else (b, a, identical))
     group = dict(zip(prepared.samples, prepared.groups, strict=True))
     for (one, two), found in sorted(met.items()):
