@@ -33,6 +33,7 @@ OPERATIONS: list[tuple[IntensityOp, ...]] = [
     (Percentile(1, 99),),
     (Percentile(0.5, 99.5, "foreground"),),
     (Percentile(0, 100), ZScore(0.5, 0.25)),
+    (Percentile(0, 100, "foreground"),),
 ]
 STATISTICS: list[tuple[IntensityOp, ...]] = [
     (ZScore(scope="slice"),),
@@ -59,6 +60,15 @@ def test_tensor_intensity_has_the_bits_of_the_numpy_code(operations: tuple[Inten
     expected = intensity(images(), spec_of(operations), "HU")
     made = intensity_on_device.intensity(torch.from_numpy(images()), spec_of(operations), "HU")
     np.testing.assert_array_equal(made.numpy(), expected)
+
+
+@pytest.mark.parametrize("percent", [0.5, 2, 12.25, 37.3, 66.23, 99])
+def test_percentiles_have_the_bits_of_numpys_before_they_are_rounded(percent: float) -> None:
+    given = np.random.default_rng(0).normal(0, 400, (2000, 2, 3, 3)).astype(np.float32)  # far apart: rounding shows
+    low, high = intensity_on_device.percentiles(torch.from_numpy(given), percent, 100, "slice")
+    expected = np.percentile(given.reshape(2000, 2, -1), (percent, 100), axis=2)  # of two percentages: in float64
+    assert expected.dtype == np.float64
+    np.testing.assert_array_equal(np.stack([low.numpy(), high.numpy()])[..., 0, 0], expected)
 
 
 @pytest.mark.parametrize("operations", STATISTICS, ids=str)

@@ -41,7 +41,7 @@ def test_no_preset_mirrors_or_pastes_unless_it_is_asked_to() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 0},
+        {"version": 2},
         {"unknown": 1},
         {"noise": {"probability": 0.5, "low": 0}},
         {"noise": {"probability": 1.5, "low": 0, "high": 0.1}},

@@ -27,14 +27,14 @@ def _applied(x: Tensor, op: IntensityOp) -> Tensor:
         case Clip():
             return x.clamp_(op.low, op.high)
         case Window():
-            x.sub_(_float32(op.center - op.width / 2)).mul_(_float32(1 / op.width))
+            x.sub_(op.center - op.width / 2).mul_(1 / op.width)
             return x.clamp_(0, 1)
         case Percentile():
             low, high = percentiles(x, op.low, op.high, op.scope)
             scaled = x.sub_(low.float()).mul_((1 / (high - low)).float()).clamp_(0, 1)
             return torch.where(high > low, scaled, 0)
         case ZScore(scope="fixed"):
-            return x.sub_(_float32(op.mean)).mul_(_float32(1 / op.std))
+            return x.sub_(op.mean).mul_(1 / op.std)
         case ZScore():
             mean, std = _moments(x, op.scope)
             return x.sub_(mean.float()).mul_((1 / std.clamp(min=1e-6)).float())
@@ -75,8 +75,3 @@ def _moments(x: Tensor, scope: Scope) -> tuple[Tensor, Tensor]:
     # numpy subtracts the mean, rounded to float32, before it takes the standard deviation: that changes no deviation
     std = (((values - mean) ** 2) * inside).sum(dim=(2, 3), keepdim=True).div(count).sqrt()
     return mean, std
-
-
-def _float32(value: float) -> float:
-    """A number as numpy.float32 rounds it, so that the tensor code multiplies by the same."""
-    return float(torch.tensor(value, dtype=torch.float32))
