@@ -81,7 +81,7 @@ def fit(
     board = TensorBoard(out) if tensorboard else None
     out.mkdir(parents=True, exist_ok=True)
     made_with = {"recipe": recipe.sha256, "data": prepared.fingerprint(fit_rows), "input": spec.sha256}
-    data = _TrainingData(recipe, prepared, spec, fit_rows, augment, torch.device(choose_device(device)))
+    data = TrainingData(recipe, prepared, spec, fit_rows, augment, torch.device(choose_device(device)))
     state = _begun(data, out, made_with)
 
     def save() -> None:
@@ -93,7 +93,7 @@ def fit(
         if board:
             board.show(state.history)
         while state.epoch < recipe.epochs:
-            entry = _one_epoch(state, data, save, bar.batch)
+            entry = one_epoch(state, data, save, bar.batch)
             entry |= _curve(state.fitted, prepared, spec, select_rows)
             state.history.append(entry)
             state.begin_epoch(state.epoch + 1)
@@ -104,8 +104,8 @@ def fit(
     return FitResult(state.fitted.cpu().eval(), recipe, state.origin, state.history, made_with)
 
 
-def _one_epoch(
-    state: FitState, data: _TrainingData, save: Callable[[], None], done: Callable[[], None]
+def one_epoch(
+    state: FitState, data: TrainingData, save: Callable[[], None], done: Callable[[], None]
 ) -> dict[str, float]:
     """What is left of an epoch. Images and targets depend only on (seed, epoch, batch)."""
     saved = before = perf_counter()
@@ -159,7 +159,7 @@ def training_inputs(
     return prepared.inputs(rows, spec, images)
 
 
-class _TrainingData:
+class TrainingData:
     """What the network is shown, epoch for epoch, and the loss it is told.
 
     images: of an epoch;  steps: of all epochs
@@ -195,7 +195,7 @@ class _TrainingData:
         return epoch_batches(self.recipe, self.prepared.labels, self.rows, epoch, self.prepared.groups)
 
 
-def _begun(data: _TrainingData, out: Path, made_with: dict[str, str]) -> FitState:
+def _begun(data: TrainingData, out: Path, made_with: dict[str, str]) -> FitState:
     """The state at the last checkpoint in `out`; at the first weights where there is none."""
     recipe, prepared = data.recipe, data.prepared
     torch.manual_seed(recipe.seed)

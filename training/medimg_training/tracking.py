@@ -25,6 +25,16 @@ def write_history(out: Path, history: Sequence[Entry]) -> None:
     write_durably(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history).encode())
 
 
+def require_tensorboard() -> Any:
+    """Its SummaryWriter. Raises Refusal RESOURCE_MISSING_LIBRARY where tensorboard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        facts = {"library": "tensorboard", "purpose": "--tensorboard", "command": "pip install tensorboard"}
+        raise Refusal("RESOURCE_MISSING_LIBRARY", **facts) from error
+    return SummaryWriter
+
+
 class TensorBoard:
     """Curves of a history in the folder `out`/tensorboard, for `tensorboard --logdir`.
 
@@ -33,13 +43,9 @@ class TensorBoard:
     """
 
     def __init__(self, out: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            facts = {"library": "tensorboard", "purpose": "--tensorboard", "command": "pip install tensorboard"}
-            raise Refusal("RESOURCE_MISSING_LIBRARY", **facts) from error
-        self._make: Any = SummaryWriter
-        self._folder, self._writer = out / "tensorboard", None
+        self._make = require_tensorboard()
+        self._folder = out / "tensorboard"
+        self._writer: Any = None
 
     def show(self, entries: Sequence[Entry]) -> None:
         self._writer = self._writer or self._make(str(self._folder), purge_step=0)

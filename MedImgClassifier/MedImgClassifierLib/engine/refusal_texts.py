@@ -52,6 +52,12 @@ TEXTS = {
         "网络“{network}”无法以 {rows} x {columns} 像素、批量 {batch} 进行训练（{reason}）",
         "请增大 --size 或 --batch，或改用其他 --network",
     ),
+    "USAGE_RECIPE": RefusalText(
+        "these choices do not go together: {reason}",
+        "change one of them; `medimg train --help` says what each is",
+        "这些选项不能同时使用：{reason}",
+        "请更改其中之一；`medimg train --help` 说明了各选项的含义",
+    ),
     "USAGE_KIT_TARGET": RefusalText(
         "no offline kit can be made for '{what}'",
         "give one of: {known}",
