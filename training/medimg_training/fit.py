@@ -79,10 +79,10 @@ def fit(
     """
     _check_classes(prepared, fit_rows)
     board = TensorBoard(out) if tensorboard else None
-    out.mkdir(parents=True, exist_ok=True)
-    made_with = {"recipe": recipe.sha256, "data": prepared.fingerprint(fit_rows), "input": spec.sha256}
     data = TrainingData(recipe, prepared, spec, fit_rows, augment, torch.device(choose_device(device)))
+    made_with = {"recipe": recipe.sha256, "data": prepared.fingerprint(fit_rows), "input": spec.sha256}
     state = _begun(data, out, made_with)
+    out.mkdir(parents=True, exist_ok=True)
 
     def save() -> None:
         state.refuse_divergence()
