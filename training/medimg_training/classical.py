@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from MedImgClassifierLib.engine.preprocess import InputSpec
 
-from .cache import Indices, PreparedSet
+from .cache import PreparedSet
 from .features import Encode, features_of, pixels, statistics
 from .head_kinds import KINDS, ClassWeights, HeadKind
 from .heads_fit import FittedHead, fit_head
 from .intervals import Floats
+from .roles import FitRows, Rows, indices_of, require_apart
 
 WITHOUT_NETWORK: Mapping[str, Encode] = {"first_order": statistics, "pixels": pixels}
 
@@ -31,8 +32,8 @@ class Baseline:
 def run(
     prepared: PreparedSet,
     spec: InputSpec,
-    fit_rows: Indices,
-    other_rows: Indices,
+    fit_rows: FitRows,
+    other_rows: Rows,
     *,
     encoders: Mapping[str, Encode] = WITHOUT_NETWORK,
     kinds: Sequence[HeadKind] = KINDS,
@@ -40,14 +41,16 @@ def run(
 ) -> list[Baseline]:
     """A baseline for each encoder (name -> features.Encode) and each kind of head.
 
-    Raises what fit_head raises, and ValueError for no rows.
+    Raises what fit_head raises, ValueError for no rows, TypeError for rows of another role than fit.
     """
-    labels, groups = prepared.labels[fit_rows], [prepared.groups[n] for n in fit_rows]
+    rows, other = indices_of(FitRows, fit_rows, prepared), indices_of(Rows, other_rows, prepared)
+    require_apart(fit_rows, other_rows)
+    labels = prepared.labels[rows]
     found = []
     for name, encode in encoders.items():
-        own = features_of(encode, prepared, fit_rows, spec)
-        others = features_of(encode, prepared, other_rows, spec)
+        own = features_of(encode, prepared, rows, spec)
+        others = features_of(encode, prepared, other, spec)
         for kind in kinds:
-            fitted = fit_head(kind, own, labels, groups, len(prepared.classes), class_weights=class_weights)
+            fitted = fit_head(kind, own, labels, fit_rows.groups, len(prepared.classes), class_weights=class_weights)
             found.append(Baseline(name, fitted, fitted.head.decide(others)))
     return found

@@ -14,18 +14,15 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import re
 from collections import Counter
-from collections.abc import Callable
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MedImgClassifierLib.engine.errors import Refusal
-from MedImgClassifierLib.engine.networks import REGISTRY
 
 from . import check_command, export_command, plan_command, prepare_command
-from .recipe import PRESETS, Recipe
+from .argument_types import text, whole
+from .recipe_options import add_options, recipe_of
 
 if TYPE_CHECKING:
     from MedImgClassifierLib.engine.preprocess import InputSpec
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
     from .evaluate import Figures
     from .fit import FitResult
     from .onnx_form import OnnxForm
+    from .recipe import Recipe
     from .roles import EvaluateRows
     from .split import Split
 
@@ -47,70 +45,22 @@ def add_commands(subparsers: Any) -> None:
         verb.add_command(subparsers)
     train = subparsers.add_parser("train", help="train a network on a manifest and write a bundle")
     train.set_defaults(run=run)
+    add = train.add_argument_group("images and roles").add_argument
     train.add_argument("manifest", type=Path, help="manifest.csv, with manifest.json beside it")
     train.add_argument("--out", type=Path, required=True, help="folder for everything that comes of it")
-    train.add_argument("--split-column", action="store_true", help="roles from the column 'split' (train, val, test)")
-    train.add_argument("--size", type=_whole(1), default=224, help="rows and columns of the input (224)")
-    train.add_argument("--plane", choices=("native", "axial", "sagittal", "coronal"), default="native")
-    train.add_argument("--input", type=Path, help="JSON file of an input specification, instead of --size and --plane")
-    train.add_argument("--network", choices=tuple(REGISTRY), default="resnet18")
-    train.add_argument("--pretrained", default="random", help="'random', 'imagenet', or a file or address of weights")
-    train.add_argument("--preset", choices=tuple(PRESETS), default="sgd")
-    train.add_argument("--augment", choices=("none", "strong"), default="none")
-    train.add_argument("--epochs", type=_whole(1), default=20)
-    train.add_argument("--batch", type=_whole(1), default=64)
-    train.add_argument("--learning-rate", type=_number(1e-12, inf), help="instead of the preset's")
-    train.add_argument("--images-per-class", type=_whole(1), help="images drawn of each class in an epoch")
-    train.add_argument("--label-smoothing", type=_number(0, 1), default=0.0)
-    train.add_argument("--class-weights", choices=("none", "balanced"), default="none")
-    train.add_argument("--amp", choices=("off", "bfloat16", "float16"), default="off")
-    train.add_argument("--ema-decay", type=_number(1e-12, 1), help="return a moving average of the weights, e.g. 0.999")
-    train.add_argument("--seed", type=_whole(0), default=0)
-    train.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    train.add_argument(
-        "--name",
-        type=_text("[a-z0-9][a-z0-9-]{0,63}"),
-        default="my-model",
-        help="id of the bundle: a-z, 0-9 and hyphens",
-    )
-    train.add_argument("--bundle-version", type=_text("[0-9]+[.][0-9]+[.][0-9]+"), default="0.1.0")
-    train.add_argument("--title", type=_text(r".*\S.*"), help="what people see; the name where it is not given")
-    train.add_argument("--licence", type=_text(r".*\S.*"), default="not stated", help="of the weights, e.g. CC-BY-4.0")
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    """Parser of a whole number."""
-
-    def whole(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise ValueError
-        return value
-
-    return whole
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    """Parser of a number low <= x < high."""
-
-    def number(text: str) -> float:
-        value = float(text)
-        if not low <= value < high:
-            raise ValueError
-        return value
-
-    return number
-
-
-def _text(pattern: str) -> Callable[[str], str]:
-    """Parser of a text that the pattern matches whole."""
-
-    def text(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError
-        return value
-
-    return text
+    add("--split-column", action="store_true", help="roles from the column 'split' (train, val, test)")
+    add("--size", type=whole(1), default=224, help="rows and columns of the input (224)")
+    add("--plane", choices=("native", "axial", "sagittal", "coronal"), default="native")
+    add("--input", type=Path, help="JSON file of an input specification, instead of --size and --plane")
+    add_options(train)
+    add = train.add_argument_group("run").add_argument
+    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    add("--tensorboard", action="store_true", help="curves for TensorBoard, too, in OUT/fit/tensorboard")
+    add = train.add_argument_group("bundle").add_argument
+    add("--name", type=text("[a-z0-9][a-z0-9-]{0,63}"), default="my-model", help="its id: a-z, 0-9 and hyphens")
+    add("--bundle-version", type=text("[0-9]+[.][0-9]+[.][0-9]+"), default="0.1.0")
+    add("--title", type=text(r".*\S.*"), help="what people see; the name where it is not given")
+    add("--licence", type=text(r".*\S.*"), default="not stated", help="of the weights, e.g. CC-BY-4.0")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -140,20 +90,23 @@ def _train(arguments: argparse.Namespace) -> None:
     from .onnx_export import require_libraries
     from .onnx_form import Roles
     from .roles import fold_rows, read_evaluate
+    from .tracking import require_tensorboard
 
     require_libraries()  # before hours are spent
+    if arguments.tensorboard:
+        require_tensorboard()
     out: Path = arguments.out
     manifest = Manifest.read(arguments.manifest)
     spec = _input_spec(arguments)
-    recipe, augment = _recipe(arguments, spec)
+    recipe, augment = recipe_of(arguments, spec)
     split = _split(arguments, manifest)
     (fold,) = split.folds
     rows = [row for row in manifest.rows if row.label]
     prepared = prepare(manifest, rows, spec, out / "cache", progress=True)
     _check_network(recipe, prepared)
-    rows_of, device = fold_rows(prepared, fold), arguments.device
-    fitted = (rows_of.fit, rows_of.select, out / "fit", augment)
-    result = fit(recipe, prepared, spec, *fitted, progress=True, device=device)
+    rows_of = fold_rows(prepared, fold)
+    follow = {"progress": True, "tensorboard": arguments.tensorboard, "device": arguments.device}
+    result = fit(recipe, prepared, spec, rows_of.fit, rows_of.select, out / "fit", augment, **follow)
     figures = None
     if fold.evaluate:
         evaluate_rows = read_evaluate(out / "split.json", 0, prepared, split, "figures of medimg train", recipe.sha256)
@@ -183,31 +136,6 @@ def _input_spec(arguments: argparse.Namespace) -> InputSpec:
     return spec
 
 
-def _recipe(arguments: argparse.Namespace, spec: InputSpec) -> tuple[Recipe, Any]:
-    """The recipe, and the augmentation that it names."""
-    from .augment import StrongAugment
-
-    augment = StrongAugment() if arguments.augment == "strong" else None
-    names = [
-        "epochs",
-        "batch",
-        "images_per_class",
-        "label_smoothing",
-        "class_weights",
-        "amp",
-        "ema_decay",
-        "pretrained",
-        "seed",
-    ]
-    choices = {name: getattr(arguments, name) for name in names}
-    if arguments.learning_rate is not None:
-        choices["learning_rate"] = arguments.learning_rate
-    choices["augmentation"] = repr(augment) if augment else "none"
-    if "image_size" in REGISTRY[arguments.network].options and spec.size is not None:
-        choices["network_options"] = {"image_size": spec.size[0]}
-    return Recipe.of(arguments.preset, arguments.network, **choices), augment
-
-
 def _check_network(recipe: Recipe, prepared: PreparedSet) -> None:
     """Refuse, before hours are spent, a network that cannot be trained on images of this size in these batches."""
     import torch
@@ -217,7 +145,7 @@ def _check_network(recipe: Recipe, prepared: PreparedSet) -> None:
     channels, height, width = prepared.images.shape[1:]
     try:
         module = build(recipe.network, labels=len(prepared.classes), channels=channels, **recipe.network_options)
-        module.train()(torch.zeros(min(recipe.batch, 2), channels, height, width))
+        module.train()(torch.zeros(min(recipe.batch // recipe.accumulate, 2), channels, height, width))
     except (RuntimeError, ValueError) as error:
         facts = {"network": recipe.network, "rows": height, "columns": width, "batch": recipe.batch}
         raise Refusal("USAGE_NETWORK_SIZE", **facts, reason=str(error).splitlines()[0]) from error

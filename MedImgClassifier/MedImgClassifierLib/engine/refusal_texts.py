@@ -58,6 +58,12 @@ TEXTS = {
         "网络“{network}”无法以 {rows} x {columns} 像素、批量 {batch} 进行训练（{reason}）",
         "请增大 --size 或 --batch，或改用其他 --network",
     ),
+    "USAGE_RECIPE": RefusalText(
+        "these choices do not go together: {reason}",
+        "change one of them; `medimg train --help` says what each is",
+        "这些选项不能同时使用：{reason}",
+        "请更改其中之一；`medimg train --help` 说明了各选项的含义",
+    ),
     "USAGE_KIT_TARGET": RefusalText(
         "no offline kit can be made for '{what}'",
         "give one of: {known}",
@@ -309,11 +315,17 @@ TEXTS = {
         "无法使用预训练权重“{path}”：{reason}",
         "请检查文件或其地址",
     ),
+    "DATA_WEIGHTS_ABSENT": RefusalText(
+        "pretrained weights '{path}' are not here and cannot be downloaded: {reason}",
+        "give a file of them, or try again where there is a network; or train from --pretrained random",
+        "本机没有预训练权重“{path}”，也无法下载：{reason}",
+        "请指定权重文件，或在有网络时重试；也可用 --pretrained random 训练",
+    ),
     "DATA_DIVERGED": RefusalText(
-        "training diverged in epoch {epoch}: the loss is not a number",
-        "lower --learning-rate, or use --amp off",
-        "训练在第 {epoch} 轮发散：损失不是有效数值",
-        "请降低 --learning-rate，或使用 --amp off",
+        "training diverged in epoch {epoch}: the loss or a weight is not a finite number",
+        "lower --learning-rate, limit the gradient with --clip-norm, or use --amp off",
+        "训练在第 {epoch} 轮发散：损失或权重不是有限数值",
+        "请降低 --learning-rate，用 --clip-norm 限制梯度，或使用 --amp off",
     ),
     "DATA_CHECK": RefusalText(
         "checks fire that are not waived: {checks}",
@@ -563,9 +575,9 @@ TEXTS = {
         "如需再次选择，请点击“分类”",
     ),
     "CANCELLED_TRAINING": RefusalText(
-        "training was cancelled; '{path}' holds the last full epoch",
+        "training was cancelled; '{path}' holds what was saved last",
         "repeat the same command to go on from there",
-        "训练已取消；“{path}”中保存着最后一个完整轮次",
+        "训练已取消；“{path}”中保存着最近一次保存的状态",
         "重复同一命令即可从该处继续",
     ),
 }  # fmt: skip

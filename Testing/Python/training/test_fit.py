@@ -15,11 +15,12 @@ import torch
 
 from medimg_training import checkpoint
 from medimg_training.cache import PreparedSet
-from medimg_training.fit import FitResult, epoch_batches, fit, training_inputs
+from medimg_training.fit import FitResult, fit, training_inputs
 from medimg_training.predict import predict_logits
 from medimg_training.recipe import Recipe
 from medimg_training.roles import fold_rows
 from medimg_training.split import Fold
+from medimg_training.state import FitState
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.preprocess import InputSpec, Percentile, Window, intensity
 
@@ -41,6 +42,29 @@ def noise(images: np.ndarray, modalities: Sequence[str], random: np.random.Gener
 def same_weights(one: FitResult, other: FitResult) -> bool:
     pairs = zip(one.module.state_dict().values(), other.module.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
+
+
+def timeless(result: FitResult) -> list[dict[str, Any]]:
+    """The history without what a clock has told."""
+    return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in result.history]
+
+
+class Plain(torch.nn.Module):
+    """Without batch norm, so that the images of a batch do not see each other."""
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 16), torch.nn.ReLU())
+        self.head = torch.nn.Linear(16, labels)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.body(images))
+        return logits
+
+
+@pytest.fixture
+def plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medimg_training.fit.build", lambda name, labels, channels, **options: Plain(labels))
 
 
 class KilledError(Exception):
@@ -100,8 +124,7 @@ def test_a_run_killed_anywhere_and_resumed_ends_with_the_same_bits(
         fit(chosen, prepared, spec, FIT, SELECT, tmp_path / "killed", killed_in(*place))
     resumed = fit(chosen, prepared, spec, FIT, SELECT, tmp_path / "killed", noise)
     assert same_weights(whole, resumed)
-    timeless = [[{**entry, "seconds": 0} for entry in result.history] for result in (whole, resumed)]
-    assert timeless[0] == timeless[1]
+    assert timeless(whole) == timeless(resumed)
     lines = (tmp_path / "killed" / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]
 
@@ -227,16 +250,6 @@ def test_augmentation_depends_on_seed_epoch_and_batch_alone(
     assert np.array_equal(prepared.images, before)
 
 
-def test_an_epoch_shows_every_image_once_or_a_number_of_each_class(recipe: MakeRecipe) -> None:
-    labels = np.array([0] * 50 + [1] * 4)
-    plain = np.concatenate(epoch_batches(recipe(batch=9), labels, np.arange(54), 0))
-    assert sorted(plain) == list(range(54))
-    even = np.concatenate(epoch_batches(recipe(batch=10, images_per_class=10), labels, np.arange(54), 0))
-    assert list(np.bincount(labels[even])) == [10, 10]
-    assert set(even[labels[even] == 1]) == {50, 51, 52, 53}
-    assert {len(b) for b in epoch_batches(recipe(batch=16), labels, np.arange(54), 0)} == {16}
-
-
 def test_the_average_of_the_weights_is_what_is_returned(
     prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path
 ) -> None:
@@ -268,6 +281,165 @@ def test_a_class_without_images_and_a_diverging_loss_are_refused(
         fit(recipe("sgd", learning_rate=1e30), prepared, spec, FIT, SELECT, tmp_path)
     assert refused.value.code == "DATA_DIVERGED"
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(1000))
+
+    def spoilt(*arguments: Any) -> np.ndarray:
+        inputs = training_inputs(*arguments)
+        return inputs * np.float32(np.nan) if next(calls) == 4 else inputs
+
+    with monkeypatch.context() as patch, pytest.raises(Refusal, match="epoch 1") as refused:
+        patch.setattr("medimg_training.fit.training_inputs", spoilt)
+        fit(recipe(), prepared, spec, FIT, SELECT, tmp_path / "spoilt")
+    assert refused.value.code == "DATA_DIVERGED"
+    assert len((tmp_path / "spoilt" / "history.jsonl").read_text().splitlines()) == 1
+    resumed = fit(recipe(), prepared, spec, FIT, SELECT, tmp_path / "spoilt")
+    assert same_weights(resumed, fit(recipe(), prepared, spec, FIT, SELECT, tmp_path / "whole"))
+
+
+def test_weights_that_left_the_numbers_in_the_last_step_are_not_saved(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of an epoch was taken before its last step and is still finite then."""
+    update = FitState.update
+
+    def overshot(state: FitState, loss: torch.Tensor) -> None:
+        update(state, loss)
+        if state.step == 6:
+            next(state.module.parameters()).data[0, 0, 0, 0] = np.inf
+
+    monkeypatch.setattr(FitState, "update", overshot)
+    with pytest.raises(Refusal, match="epoch 1") as refused:
+        fit(recipe(), prepared, spec, FIT, SELECT, tmp_path)
+    assert refused.value.code == "DATA_DIVERGED"
+    found = checkpoint.load(tmp_path, {})
+    assert found is not None and found[0]["epoch"] == 1
+
+
+@pytest.mark.parametrize("choices", [{}, {"ema_decay": 0.9, "accumulate": 2}])
+def test_a_long_epoch_is_saved_inside_and_goes_on_from_there_with_the_same_bits(
+    prepared: PreparedSet,
+    spec: InputSpec,
+    recipe: MakeRecipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    choices: dict[str, Any],
+) -> None:
+    chosen = recipe(**choices)
+    whole = fit(chosen, prepared, spec, FIT, SELECT, tmp_path / "whole", noise)
+    monkeypatch.setattr("medimg_training.fit.SAVE_SECONDS", 0.0)
+    with pytest.raises(KilledError):
+        fit(chosen, prepared, spec, FIT, SELECT, tmp_path / "killed", killed_in(1, 2))
+    found = checkpoint.load(tmp_path / "killed", {})
+    assert found is not None
+    assert (found[0]["epoch"], found[0]["within"]["batch"], found[0]["step"]) == (1, 2, 5)
+    asked: list[int] = []
+
+    def counted(images: np.ndarray, modalities: Sequence[str], random: np.random.Generator) -> np.ndarray:
+        asked.append(len(images))
+        return noise(images, modalities, random)
+
+    resumed = fit(chosen, prepared, spec, FIT, SELECT, tmp_path / "killed", counted)
+    assert len(asked) == 4  # the last batch of the second epoch, and the third
+    assert same_weights(whole, resumed)
+    assert timeless(whole) == timeless(resumed)
+
+
+def test_a_history_that_a_crash_left_behind_its_checkpoint_is_completed(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    fit(recipe(), prepared, spec, FIT, SELECT, tmp_path)
+    whole = (tmp_path / "history.jsonl").read_text()
+    (tmp_path / "history.jsonl").write_text(whole.splitlines()[0] + "\n")
+    fit(recipe(), prepared, spec, FIT, SELECT, tmp_path)
+    assert (tmp_path / "history.jsonl").read_text() == whole
+
+
+@pytest.mark.parametrize("parts", [3, 16])
+@pytest.mark.parametrize("choices", [{}, {"class_weights": "balanced", "loss": "focal", "label_smoothing": 0.1}])
+def test_gradients_of_parts_make_the_step_of_the_whole_batch(
+    prepared: PreparedSet,
+    spec: InputSpec,
+    recipe: MakeRecipe,
+    tmp_path: Path,
+    plain_network: None,
+    parts: int,
+    choices: dict[str, Any],
+) -> None:
+    rare = FIT.part((prepared.labels[FIT.indices] > 0) | (FIT.indices < 12))
+    whole = fit(recipe("sgd", learning_rate=0.1, **choices), prepared, spec, rare, SELECT, tmp_path / "whole")
+    divided = recipe("sgd", learning_rate=0.1, accumulate=parts, **choices)
+    found = fit(divided, prepared, spec, rare, SELECT, tmp_path / "parts")
+    for one, other in zip(whole.module.parameters(), found.module.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+    for key in ("loss", "gradient_norm"):
+        assert [e[key] for e in whole.history] == pytest.approx([e[key] for e in found.history], rel=1e-4)
+
+
+@pytest.mark.parametrize("amp", ["off", "float16"])
+def test_a_long_gradient_is_scaled_down_to_the_clip_norm_and_logged_as_it_was(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path, plain_network: None, amp: str
+) -> None:
+    def moved(clip_norm: float | None) -> tuple[float, float]:
+        chosen = recipe("sgd", batch=60, epochs=1, learning_rate=0.5, clip_norm=clip_norm, amp=amp)
+        torch.manual_seed(chosen.seed)
+        before = [p.detach().clone() for p in Plain(3).parameters()]
+        result = fit(chosen, prepared, spec, FIT, SELECT, tmp_path / str(clip_norm))
+        pairs = zip(result.module.parameters(), before, strict=True)
+        distance = sum(float((now.detach() - first).square().sum()) for now, first in pairs) ** 0.5
+        return distance, result.history[0]["gradient_norm"]
+
+    distance, norm = moved(None)
+    assert distance == pytest.approx(0.5 * norm, rel=1e-3)
+    assert norm > 0.1
+    clipped, same = moved(0.01)
+    assert clipped == pytest.approx(0.5 * 0.01, rel=1e-3)
+    assert same == pytest.approx(norm, rel=1e-5)
+    assert moved(1e6)[0] == pytest.approx(distance, rel=1e-5)
+
+
+def test_logit_adjustment_answers_the_fitted_images_alone_and_only_in_training(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path, plain_network: None
+) -> None:
+    """With constant images only the frequencies can be learned: adjusted by them, all classes come out alike."""
+    dull = replace(prepared, images=np.zeros_like(prepared.images))
+    dull.labels[60:] = 2
+    rows = FIT.part((prepared.labels[FIT.indices] < 2) | (FIT.indices < 15))
+    learned = {}
+    for tau in (0.0, 1.0):
+        chosen = recipe("sgd", epochs=30, batch=45, learning_rate=0.5, logit_adjustment=tau)
+        result = fit(chosen, dull, spec, rows, SELECT, tmp_path / str(tau))
+        logits = predict_logits(result.module, dull, rows, spec)[0]
+        learned[tau] = np.exp(logits) / np.exp(logits).sum()
+    assert learned[0.0] == pytest.approx([4 / 9, 4 / 9, 1 / 9], abs=0.05)
+    assert learned[1.0] == pytest.approx([1 / 3] * 3, abs=0.05)
+
+
+def test_patients_with_many_slices_do_not_dominate_a_group_balanced_training(
+    prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path, plain_network: None
+) -> None:
+    """Constant images again: one patient with 20 slices of class 0, four with one of class 1, four with one of 2."""
+    dull = replace(prepared, images=np.zeros_like(prepared.images), labels=np.array([0] * 20 + [1, 2] * 38))
+    dull = replace(dull, groups=("big",) * 20 + tuple(f"small {n}" for n in range(76)))
+    few = fold_rows(dull, Fold(("big", *(f"small {n}" for n in range(8)))))
+    learned = {}
+    for sampler in ("natural", "group_balanced"):
+        chosen = recipe("sgd", epochs=30, batch=28, learning_rate=0.5, sampler=sampler)
+        result = fit(chosen, dull, spec, few.fit, few.select, tmp_path / sampler)
+        logits = predict_logits(result.module, dull, few.fit, spec)[0]
+        learned[sampler] = np.exp(logits) / np.exp(logits).sum()
+    assert learned["natural"] == pytest.approx([20 / 28, 4 / 28, 4 / 28], abs=0.06)
+    assert learned["group_balanced"] == pytest.approx([1 / 9, 4 / 9, 4 / 9], abs=0.06)
+
+
+def test_an_ordinal_training_learns(prepared: PreparedSet, spec: InputSpec, recipe: MakeRecipe, tmp_path: Path) -> None:
+    result = fit(recipe(epochs=12, learning_rate=0.01, loss="ordinal"), prepared, spec, FIT, SELECT, tmp_path)
+    logits = predict_logits(result.module, prepared, HELD_OUT, spec)
+    assert (logits.argmax(1) == prepared.labels[HELD_OUT.indices]).mean() >= 0.95
 
 
 def test_ctrl_c_leaves_the_last_full_epoch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,15 +15,19 @@ import pytest
 import torch
 from torchvision.models import ResNet18_Weights, get_model, resnet18
 
+from medimg_training.body_region.recipe import IDENTITY
 from medimg_training.cache import PreparedSet
+from medimg_training.export import export
 from medimg_training.fit import fit
-from medimg_training.pretrained import Origin, start_from
+from medimg_training.pretrained import Origin, start_from, trained_in_fold
 from medimg_training.recipe import Recipe
 from medimg_training.roles import fold_rows
 from medimg_training.split import Fold
+from MedImgClassifierLib.engine import bundle
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.networks import build
 from MedImgClassifierLib.engine.preprocess import InputSpec
+from MedImgClassifierLib.engine.result import Label
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +72,10 @@ def name_of(content: bytes) -> str:
     return f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
 
 
-def refused(call: Callable[[], object]) -> str:
+def refused(call: Callable[[], object], code: str = "DATA_WEIGHTS") -> str:
     with pytest.raises(Refusal) as caught:
         call()
-    assert caught.value.code == "DATA_WEIGHTS"
+    assert caught.value.code == code
     return str(caught.value)
 
 
@@ -181,9 +186,7 @@ def test_another_file_of_that_name_in_the_download_folder_is_not_trusted(
     assert torch.equal(module.state_dict()["net.conv1.weight"], before)
 
 
-def test_missing_nameless_and_foreign_files_are_refused(
-    content: bytes, hub: Path, server: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_nameless_and_foreign_files_are_refused(content: bytes, hub: Path, tmp_path: Path) -> None:
     module = build("resnet18", labels=2)
     text = b"no weights at all"
     other = io.BytesIO()
@@ -197,10 +200,34 @@ def test_missing_nameless_and_foreign_files_are_refused(
     assert "name does not carry" in refused(lambda: start_from(module, "resnet18", str(tmp_path / "weights.pth")))
     (tmp_path / "resnet18-00000000.pth").write_bytes(content)
     assert "SHA-256" in refused(lambda: start_from(module, "resnet18", str(tmp_path / "resnet18-00000000.pth")))
-    refused(lambda: start_from(module, "resnet18", str(tmp_path / "resnet18-11111111.pth")))
-    refused(lambda: start_from(module, "resnet18", f"{server[1]}/{name_of(content)}"))
     refused(lambda: start_from(build("narrow_resnet", labels=2), "narrow_resnet", "imagenet"))
     assert left_in(hub) == []
+
+
+def test_absent_weights_are_told_apart_from_damaged_ones(
+    content: bytes, hub: Path, server: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a table of comparisons can say "not run: weights absent" and go on."""
+    module = build("resnet18", labels=2)
+    absent = "DATA_WEIGHTS_ABSENT"
+    refused(lambda: start_from(module, "resnet18", str(tmp_path / "resnet18-11111111.pth")), absent)
+    refused(lambda: start_from(module, "resnet18", f"{server[1]}/{name_of(content)}"), absent)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}/{name_of(content)}"
+        monkeypatch.setattr(ResNet18_Weights.IMAGENET1K_V1.value, "url", address)
+        refused(lambda: start_from(module, "resnet18", "imagenet"), absent)
+    assert left_in(hub) == []
+    hub.mkdir(parents=True, exist_ok=True)
+    (hub / name_of(content)).write_bytes(content[:-1])
+    refused(lambda: start_from(module, "resnet18", "imagenet"))
+
+
+def test_absent_weights_leave_nothing_of_a_training(prepared: PreparedSet, spec: InputSpec, tmp_path: Path) -> None:
+    recipe = Recipe.of("sgd", "resnet18", pretrained=str(tmp_path / "resnet18-11111111.pth"))
+    rows = np.arange(6)
+    refused(lambda: fit(recipe, prepared, spec, rows, rows[:0], tmp_path / "out"), "DATA_WEIGHTS_ABSENT")
+    assert not (tmp_path / "out").exists()
 
 
 class _Payload:
@@ -229,3 +256,93 @@ def test_a_fitted_network_carries_its_origin_through_a_resume(
     path.unlink()  # the checkpoint holds the weights: they are not loaded again
     again = fit(recipe, prepared, spec, rows.fit, rows.select, tmp_path / "out")
     assert first.origin == again.origin == Origin("imagenet", path.name, "", hashlib.sha256(content).hexdigest())
+
+
+def test_the_average_begins_with_the_pretrained_weights(
+    weights: dict[str, torch.Tensor], content: bytes, prepared: PreparedSet, spec: InputSpec, tmp_path: Path
+) -> None:
+    path = tmp_path / name_of(content)
+    path.write_bytes(content)
+    choices = {"epochs": 1, "batch": 6, "learning_rate": 1e-12, "ema_decay": 0.9}
+    recipe = Recipe.of("sgd", "resnet18", pretrained=str(path), **choices)
+    result = fit(recipe, prepared, spec, np.arange(6), np.arange(0), tmp_path / "out")
+    assert torch.allclose(result.module.state_dict()["net.layer4.1.conv2.weight"], weights["layer4.1.conv2.weight"])
+
+
+class TestFromABundle:
+    """A bundle's weights as the start of another training."""
+
+    @pytest.fixture
+    def made(self, prepared: PreparedSet, spec: InputSpec, recipe: Callable[..., Recipe], tmp_path: Path) -> Path:
+        result = fit(recipe(epochs=1), prepared, spec, np.arange(60), np.arange(0), tmp_path / "first")
+        labels = [Label(name) for name in prepared.classes]
+        identity = IDENTITY | {"id": "bars", "version": "0.3.0"}
+        told = {"identity": identity, "units": "arbitrary", "card": "# Bars\n", "evaluation": {}, "data": {}}
+        return export(tmp_path / "bars-0.3.0", result, spec, labels, **told)
+
+    def test_it_starts_there_and_records_the_bundle(
+        self, made: Path, prepared: PreparedSet, spec: InputSpec, recipe: Callable[..., Recipe], tmp_path: Path
+    ) -> None:
+        loaded = bundle.load(made)
+        chosen = recipe("sgd", epochs=1, learning_rate=1e-12, pretrained=f"bundle:{made}")
+        result = fit(chosen, prepared, spec, np.arange(60), np.arange(0), tmp_path / "second")
+        assert result.origin == Origin("bundle", "bars", sha256=loaded.manifest_sha256, version="0.3.0")
+        assert str(result.origin) == f"bundle bars 0.3.0@{loaded.manifest_sha256}"
+        for name, value in result.module.named_parameters():
+            assert np.allclose(value.detach().numpy(), loaded.weights[name]), name  # of the last layer, too
+
+    def test_with_other_labels_the_last_layer_is_made_anew(self, made: Path, recipe: Callable[..., Recipe]) -> None:
+        loaded = bundle.load(made)
+        options = recipe().network_options
+        for classes in (("a", "b"), ("high", "middle", "low")):
+            module = build("narrow_resnet", labels=len(classes), **options)
+            head = module.head.weight.clone()
+            start_from(module, "narrow_resnet", f"bundle:{made}", options, classes)
+            assert torch.equal(module.head.weight, head)
+            first = next(iter(module.body.parameters()))
+            assert np.array_equal(first.detach().numpy(), loaded.weights["body.0.0.weight"])
+
+    def test_another_network_options_or_channels_are_refused_and_nothing_is_copied(
+        self, made: Path, recipe: Callable[..., Recipe]
+    ) -> None:
+        options, source = recipe().network_options, f"bundle:{made}"
+        wide = {"widths": (8, 8, 8, 16), "blocks": (1, 1, 1, 1)}
+        for name, own, channels in (("resnet18", {}, 1), ("narrow_resnet", wide, 1), ("narrow_resnet", options, 3)):
+            module = build(name, labels=3, channels=channels, **own)
+            before = {key: value.clone() for key, value in module.state_dict().items()}
+            refused(lambda name=name, own=own, module=module: start_from(module, name, source, own, ("a", "b", "c")))
+            assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+    def test_a_damaged_or_missing_bundle_is_refused_as_a_bundle(
+        self, made: Path, recipe: Callable[..., Recipe]
+    ) -> None:
+        options = recipe().network_options
+        module = build("narrow_resnet", labels=3, **options)
+        (made / "weights.safetensors").write_bytes(b"x" * 100)
+        for path, code in ((made, "BUNDLE_CHANGED"), (made / "nowhere", "BUNDLE_NOT_FOUND")):
+            refused(lambda path=path: start_from(module, "narrow_resnet", f"bundle:{path}", options), code)
+
+
+def test_a_shipped_bundle_is_found_by_its_name() -> None:
+    module = build("narrow_resnet", labels=2)
+    origin = start_from(module, "narrow_resnet", "bundle:body-region", {}, ("a", "b"))
+    assert (origin.kind, origin.name) == ("bundle", "body-region")
+
+
+def test_a_network_of_the_same_fold_is_named_by_fold_and_weights() -> None:
+    torch.manual_seed(0)
+    module = build("narrow_resnet", labels=2, widths=(8,), blocks=(1,)).to(memory_format=torch.channels_last)
+    origin = trained_in_fold(module, "fold 2 of 5")
+    assert str(origin) == f"trained in this fold (fold 2 of 5@{origin.sha256})"
+    assert trained_in_fold(module.to(memory_format=torch.contiguous_format), "fold 2 of 5") == origin
+    with torch.no_grad():
+        module.head.bias[0] += 1
+    assert trained_in_fold(module, "fold 2 of 5").sha256 != origin.sha256
+
+
+def test_origins_read_well() -> None:
+    assert str(Origin("random")) == "random"
+    assert (
+        str(Origin("imagenet", "resnet18-f37072fd.pth", "", "f37072fd00"))
+        == "ImageNet resnet18-f37072fd.pth@f37072fd00"
+    )

@@ -186,6 +186,59 @@ def test_a_choice_that_cannot_be_is_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("words", ["--accumulate 17", "--logit-adjustment 1 --class-weights balanced"])
+def test_choices_that_exclude_each_other_are_refused(png_manifest: MakeManifest, tmp_path: Path, words: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        train(png_manifest(), tmp_path / "out", *words.split())
+    assert refused.value.code == "USAGE_RECIPE"
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_choice_of_the_command_reaches_the_recipe(
+    png_manifest: MakeManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[Recipe, bool]] = []
+
+    def interrupted(recipe: Recipe, *_: object, tensorboard: bool, **__: object) -> None:
+        made.append((recipe, tensorboard))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "fit", interrupted)
+    monkeypatch.setattr("medimg_training.tracking.require_tensorboard", lambda: None)
+    words = (
+        "--loss focal --focal-gamma 1.5 --sampler group_balanced --logit-adjustment 0.5 --accumulate 2 --clip-norm 3 "
+    )
+    words += "--warm-up 0.2 --label-smoothing 0.1 --ema-decay 0.5 --amp bfloat16 --seed 7 --tensorboard"
+    with pytest.raises(Refusal):
+        train(png_manifest(), tmp_path / "out", *words.split())
+    wanted = {"loss": "focal", "focal_gamma": 1.5, "sampler": "group_balanced", "logit_adjustment": 0.5} | {
+        "accumulate": 2,
+        "clip_norm": 3.0,
+        "warm_up": 0.2,
+        "label_smoothing": 0.1,
+        "ema_decay": 0.5,
+        "amp": "bfloat16",
+        "seed": 7,
+        "optimizer": "adamw",
+        "learning_rate": 0.01,
+        "epochs": 2,
+        "batch": 16,
+    }
+    ((recipe, tensorboard),) = made
+    assert {name: value for name, value in recipe.to_json().items() if name in wanted} == wanted
+    assert tensorboard
+
+
+def test_tensorboard_that_is_not_installed_is_refused_at_once(
+    png_manifest: MakeManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(Refusal) as refused:
+        train(png_manifest(), tmp_path / "out", "--tensorboard")
+    assert refused.value.code == "RESOURCE_MISSING_LIBRARY"
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_missing_manifest_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(Refusal) as refused:
         train(tmp_path / "manifest.csv", tmp_path / "out")
