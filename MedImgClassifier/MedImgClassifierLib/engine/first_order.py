@@ -60,7 +60,7 @@ def _statistics(image: NDArray[np.float64]) -> tuple[float, ...]:
     mean = float(image.mean())
     deviation = float(image.std())
     skewness = kurtosis = entropy = 0.0
-    if high > low:  # not `deviation`, which rounding leaves above 0 where all pixels are the same
+    if deviation > 0:  # exactly 0 where all pixels are the same, for sums of float32 are exact in float64
         scaled = (image - mean) / deviation
         skewness, kurtosis = float((scaled**3).mean()), float((scaled**4).mean()) - 3
         share = np.histogram(image, BINS, (low, high))[0] / image.size
@@ -69,7 +69,7 @@ def _statistics(image: NDArray[np.float64]) -> tuple[float, ...]:
     gradient = np.hypot(down, across)
     inner = image[1:-1, 1:-1]
     neighbours = image[:-2, 1:-1] + image[2:, 1:-1] + image[1:-1, :-2] + image[1:-1, 2:]
-    moments = (mean, deviation if high > low else 0.0, skewness, kurtosis)
+    moments = (mean, deviation, skewness, kurtosis)
     quantiles = (low, p5, p25, median, p75, p95, high)
     texture = (
         float(np.sqrt((image**2).mean())),

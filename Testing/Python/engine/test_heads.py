@@ -309,6 +309,19 @@ def test_a_chain_of_nodes_is_refused_before_it_takes_time() -> None:
         read_stored("boosting", {"features": WIDTH}, arrays)
 
 
+@pytest.mark.parametrize(
+    "left, right",
+    [([1, 1], [1, 1]), ([0, 1], [0, 1])],
+    ids=["both ways lead to one leaf", "a leaf that nothing leads to"],
+)
+def test_every_node_is_reached_in_one_way(left: list[int], right: list[int]) -> None:
+    kept = {name: array[:2] for name, array in trees().arrays().items()}
+    root = np.zeros(1, np.int32)
+    arrays = kept | {"left": np.array(left, np.int32), "right": np.array(right, np.int32), "root": root}
+    with pytest.raises(ValueError, match="several ways, or in none"):
+        read_stored("boosting", {"features": WIDTH}, arrays | {"output": root, "baseline": np.zeros(1)})
+
+
 def test_trees_are_followed_to_their_leaves() -> None:
     asked = np.array([[0.001, 9, 0, 0], [0.003, 0.5, 0, 0], [0.003, 0.6, 0, 0], [np.nan, 0, 0, 0], [1, np.nan, 0, 0]])
     expected = np.array([-1, 2, 4, -1, 4]) + 0.75  # NaN goes left at the root, right below it
