@@ -113,6 +113,8 @@ def test_colour_and_grey_channels_stand_in_the_order_of_the_specification() -> N
     images = geometry([grey, volume], spec).images
     assert np.array_equal(images[:, 0], images[:, 3])
     assert np.array_equal(images[:, 1:], geometry([volume], spec_of(COLOUR)).images)
+    turned = spec_of(*spec.channels[::-1])
+    assert np.array_equal(geometry([volume, grey], turned).images, images[:, [1, 2, 3, 0]])
     case = Case({"depth": grey, "photograph": volume}, "depth")
     assert "MODALITY_UNKNOWN" in {finding.code for finding in quality.check(case, spec, "b")}
     other = Case({"depth": grey, "photograph": stack(2)}, "depth")
@@ -198,6 +200,7 @@ def test_the_self_test_of_a_colour_model_is_in_colour() -> None:
     made = selftest.make(spec_of(COLOUR), runtime, head, "RGB")
     assert made["voxels"].shape == (3, 3, 96, 80) and made["voxels"].dtype == np.int16
     assert made["voxels"].min() >= 0 and 200 < made["voxels"].max() <= 255
+    assert np.mean((made["voxels"] > 110) & (made["voxels"] < 150)) > 0.1  # soft tissue is a middle grey, not cut off
     assert not np.array_equal(made["voxels"][0], made["voxels"][1])
     assert np.array_equal(made["inputs"], runtime.seen) and runtime.seen.shape == (3, 3, 24, 20)
     colours = Volume.from_matrix(np.moveaxis(made["voxels"], 0, 3), np.eye(4), units="RGB")

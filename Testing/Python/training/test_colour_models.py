@@ -124,7 +124,7 @@ def test_the_bundle_says_that_it_takes_colour_and_answers_by_it(trained: Path) -
 
 def test_a_slice_of_one_colour_is_no_key_slice(trained: Path) -> None:
     flat = np.zeros((20, 24, 3), np.uint8)
-    flat[:] = (170, 90, 20)
+    flat[:] = (255, 0, 0)
     stack = Volume.from_matrix(np.stack([flat, tinted(1, 3), flat]), np.eye(4), units="RGB")
     result = Classifier(bundle.load(trained), "cpu", runtime="onnxruntime", threads=1).classify(stack)
     assert {key.row for key in result.key_slices} == {1}
