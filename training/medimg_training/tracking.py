@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from MedImgClassifierLib.engine.errors import Refusal
 
-from .checkpoint import write_durably
+from .durable import write_durably
 
 Entry = Mapping[str, Any]
 """What is known of one epoch: epoch, loss, rate, gradient_norm, seconds, images_per_second, select_..."""

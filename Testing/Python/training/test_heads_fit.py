@@ -24,6 +24,8 @@ from medimg_training.cache import PreparedSet
 from medimg_training.export import onnx_form_of_bundle
 from medimg_training.head_export import FrozenEncoder, export_head
 from medimg_training.onnx_form import Roles
+from medimg_training.roles import fold_rows
+from medimg_training.split import Fold
 from MedImgClassifierLib.engine import bundle
 from MedImgClassifierLib.engine.classifier import Classifier
 from MedImgClassifierLib.engine.errors import Refusal
@@ -296,6 +298,10 @@ def test_features_are_those_of_inference_and_the_module_s_mode_stays(
         features.features_of(features.pixels, prepared, rows[:0], spec)
 
 
+FOLD = Fold(tuple(f"g{n}" for n in range(22)), tuple(f"g{n}" for n in range(22, 32)))
+"""Of the fixture `prepared`: its rows 0..65 and 66..95."""
+
+
 def two_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each kind the small one and a second: there is a choice to be poisoned."""
     grids = {kind: {name: (value,) for name, value in small.items()} for kind, small in SMALL.items()}
@@ -311,12 +317,12 @@ def test_poisoned_other_rows_change_nothing_that_is_fitted(
 ) -> None:
     two_settings(monkeypatch)
     monkeypatch.setattr(heads_fit, "INNER_FOLDS", 2)
-    fit_rows, others = np.arange(66), np.arange(66, 96)
+    rows = fold_rows(prepared, FOLD)
     images = np.array(prepared.images)
     images[66:] = np.random.default_rng(9).normal(0, 1e8, images[66:].shape)
     poisoned = replace(prepared, images=images, labels=np.where(np.arange(96) < 66, prepared.labels, 0))
     encoders = {**classical.WITHOUT_NETWORK, "frozen": features.of_network(network)}
-    clean, dirty = (classical.run(p, spec, fit_rows, others, encoders=encoders) for p in (prepared, poisoned))
+    clean, dirty = (classical.run(p, spec, rows.fit, rows.select, encoders=encoders) for p in (prepared, poisoned))
     assert len(clean) == len(dirty) == 3 * len(head_kinds.KINDS)
     for a, b in zip(clean, dirty, strict=True):
         assert a.fitted.scores == b.fitted.scores and len(a.fitted.scores) == 2
@@ -325,8 +331,8 @@ def test_poisoned_other_rows_change_nothing_that_is_fitted(
 
 
 def test_pixels_tell_bars_by_their_height_and_statistics_do_not(prepared: PreparedSet, spec: InputSpec) -> None:
-    rows = np.arange(96)
-    found = classical.run(prepared, spec, rows[:66], rows[66:], kinds=["logistic"])
+    rows = fold_rows(prepared, FOLD)
+    found = classical.run(prepared, spec, rows.fit, rows.select, kinds=["logistic"])
     accuracy = {b.features: float((b.logits.argmax(axis=1) == prepared.labels[66:]).mean()) for b in found}
     assert accuracy["pixels"] > 0.9 and accuracy["first_order"] < 0.7, accuracy
 

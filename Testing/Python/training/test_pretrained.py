@@ -11,6 +11,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torchvision.models import ResNet18_Weights, get_model, resnet18
@@ -225,8 +226,8 @@ def test_absent_weights_are_told_apart_from_damaged_ones(
 
 def test_absent_weights_leave_nothing_of_a_training(prepared: PreparedSet, spec: InputSpec, tmp_path: Path) -> None:
     recipe = Recipe.of("sgd", "resnet18", pretrained=str(tmp_path / "resnet18-11111111.pth"))
-    rows = np.arange(6)
-    refused(lambda: fit(recipe, prepared, spec, rows, rows[:0], tmp_path / "out"), "DATA_WEIGHTS_ABSENT")
+    rows = fold_rows(prepared, Fold(("g0", "g1")))
+    refused(lambda: fit(recipe, prepared, spec, rows.fit, rows.select, tmp_path / "out"), "DATA_WEIGHTS_ABSENT")
     assert not (tmp_path / "out").exists()
 
 
@@ -265,8 +266,12 @@ def test_the_average_begins_with_the_pretrained_weights(
     path.write_bytes(content)
     choices = {"epochs": 1, "batch": 6, "learning_rate": 1e-12, "ema_decay": 0.9}
     recipe = Recipe.of("sgd", "resnet18", pretrained=str(path), **choices)
-    result = fit(recipe, prepared, spec, np.arange(6), np.arange(0), tmp_path / "out")
+    rows = fold_rows(prepared, Fold(("g0", "g1")))
+    result = fit(recipe, prepared, spec, rows.fit, rows.select, tmp_path / "out")
     assert torch.allclose(result.module.state_dict()["net.layer4.1.conv2.weight"], weights["layer4.1.conv2.weight"])
+
+
+TWENTY = Fold(tuple(f"g{n}" for n in range(20)))
 
 
 class TestFromABundle:
@@ -274,7 +279,8 @@ class TestFromABundle:
 
     @pytest.fixture
     def made(self, prepared: PreparedSet, spec: InputSpec, recipe: Callable[..., Recipe], tmp_path: Path) -> Path:
-        result = fit(recipe(epochs=1), prepared, spec, np.arange(60), np.arange(0), tmp_path / "first")
+        rows = fold_rows(prepared, TWENTY)
+        result = fit(recipe(epochs=1), prepared, spec, rows.fit, rows.select, tmp_path / "first")
         labels = [Label(name) for name in prepared.classes]
         identity = IDENTITY | {"id": "bars", "version": "0.3.0"}
         told = {"identity": identity, "units": "arbitrary", "card": "# Bars\n", "evaluation": {}, "data": {}}
@@ -285,7 +291,8 @@ class TestFromABundle:
     ) -> None:
         loaded = bundle.load(made)
         chosen = recipe("sgd", epochs=1, learning_rate=1e-12, pretrained=f"bundle:{made}")
-        result = fit(chosen, prepared, spec, np.arange(60), np.arange(0), tmp_path / "second")
+        rows = fold_rows(prepared, TWENTY)
+        result = fit(chosen, prepared, spec, rows.fit, rows.select, tmp_path / "second")
         assert result.origin == Origin("bundle", "bars", sha256=loaded.manifest_sha256, version="0.3.0")
         assert str(result.origin) == f"bundle bars 0.3.0@{loaded.manifest_sha256}"
         for name, value in result.module.named_parameters():

@@ -12,7 +12,7 @@ from typing import Any
 
 from MedImgClassifierLib.engine.errors import Refusal
 
-from ..checkpoint import write_durably
+from ..durable import write_durably
 from . import words
 from .model import CheckResult
 from .waivers import Waiver

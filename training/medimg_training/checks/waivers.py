@@ -16,7 +16,7 @@ from pathlib import Path
 
 from MedImgClassifierLib.engine.errors import Refusal
 
-from ..checkpoint import write_durably
+from ..durable import write_durably
 from .words import ADVICE
 
 FILE = "waivers.json"
