@@ -134,7 +134,7 @@ def main(folder: Path) -> None:
         def saving_always() -> None:
             fit_module.SAVE_SECONDS = 0.0
 
-        scenario(f"moment {number}", saving_always, moments.uniform(0.1, 1.2) * duration)
+        scenario(f"moment {number}", saving_always, moments.uniform(0.05, 0.9) * duration)
     print(json.dumps(found))
 
 

@@ -314,10 +314,15 @@ class TestFromABundle:
     ) -> None:
         options, source = recipe().network_options, f"bundle:{made}"
         wide = {"widths": (8, 8, 8, 16), "blocks": (1, 1, 1, 1)}
-        for name, own, channels in (("resnet18", {}, 1), ("narrow_resnet", wide, 1), ("narrow_resnet", options, 3)):
+        for name, own, channels, reason in (
+            ("resnet18", {}, 1, "they are of narrow_resnet"),
+            ("narrow_resnet", wide, 1, "they are of narrow_resnet"),
+            ("narrow_resnet", options, 3, "they do not fit"),
+        ):
             module = build(name, labels=3, channels=channels, **own)
             before = {key: value.clone() for key, value in module.state_dict().items()}
-            refused(lambda name=name, own=own, module=module: start_from(module, name, source, own, ("a", "b", "c")))
+            start = partial(start_from, module, name, source, own, ("a", "b", "c"))
+            assert reason in refused(start)
             assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
 
     def test_a_damaged_or_missing_bundle_is_refused_as_a_bundle(

@@ -58,7 +58,7 @@ def test_the_history_has_a_line_an_epoch_with_loss_rate_speed_and_gradient(
     for line in lines:
         assert set(line) == names
         assert line["gradient_norm"] > 0
-        assert line["images_per_second"] == pytest.approx(48 / line["seconds"], rel=0.05)  # three batches of 16
+        assert line["images_per_second"] == pytest.approx(48 / line["seconds"], rel=0.2)  # three batches of 16
 
 
 def test_a_gradient_beyond_float16_stays_out_of_the_history(
