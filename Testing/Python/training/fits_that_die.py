@@ -28,6 +28,8 @@ from medimg_training import fit as fit_module
 from medimg_training.cache import PreparedSet
 from medimg_training.fit import fit
 from medimg_training.recipe import Recipe
+from medimg_training.roles import fold_rows
+from medimg_training.split import Fold
 from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, ZScore
 
 SPEC = InputSpec((ChannelSpec("image"),), (), (ZScore(0.0, 1.0),))
@@ -53,7 +55,9 @@ def prepared() -> PreparedSet:
 
 def fitted(folder: Path) -> None:
     """Fit, and leave the hash of the weights and the history (without its times) in result.json."""
-    result = fit(RECIPE, prepared(), SPEC, np.arange(18), np.arange(18, 24), folder)
+    data = prepared()
+    rows = fold_rows(data, Fold(data.groups[:18], data.groups[18:]))
+    result = fit(RECIPE, data, SPEC, rows.fit, rows.select, folder)
     digest = hashlib.sha256()
     for value in result.module.state_dict().values():
         digest.update(value.contiguous().numpy().tobytes())
