@@ -98,7 +98,7 @@ def _train(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     manifest = Manifest.read(arguments.manifest)
     spec = _input_spec(arguments)
-    recipe, augment = recipe_of(arguments, spec)
+    recipe = recipe_of(arguments, spec)
     split = _split(arguments, manifest)
     (fold,) = split.folds
     rows = [row for row in manifest.rows if row.label]
@@ -106,7 +106,7 @@ def _train(arguments: argparse.Namespace) -> None:
     _check_network(recipe, prepared)
     rows_of = fold_rows(prepared, fold)
     follow = {"progress": True, "tensorboard": arguments.tensorboard, "device": arguments.device}
-    result = fit(recipe, prepared, spec, rows_of.fit, rows_of.select, out / "fit", augment, **follow)
+    result = fit(recipe, prepared, spec, rows_of.fit, rows_of.select, out / "fit", **follow)
     figures = None
     if fold.evaluate:
         evaluate_rows = read_evaluate(out / "split.json", 0, prepared, split, "figures of medimg train", recipe.sha256)

@@ -28,6 +28,9 @@ from MedImgClassifierLib.engine.runtimes import Device
 from MedImgClassifierLib.engine.torch_runtime import choose_device
 
 from . import checkpoint
+from .augmentation.batches import repeats_in_epoch, training_batch
+from .augmentation.draws import image_keys
+from .augmentation.mixing import mix
 from .cache import Images, Indices, PreparedSet
 from .losses import Loss, loss_of
 from .predict import predict_logits
@@ -72,6 +75,8 @@ def fit(
     device: Device = "auto",
 ) -> FitResult:
     """Train `recipe.network` on the images `fit_rows` of the cache; go on where a checkpoint in `out` stopped.
+
+    augment: in place of the recipe's own policy, for an augmentation that the recipe only names.
 
     Writes checkpoint.pt, checkpoint.previous.pt and history.jsonl (one line an epoch) into `out`, with `tensorboard`
     its curves into tensorboard/, too. Raises Refusal DATA_SPLIT (a class has no image to fit), DATA_CHECKPOINT (damaged
@@ -179,7 +184,7 @@ class TrainingData:
         device: torch.device,
     ) -> None:
         self.recipe, self.prepared, self.spec, self.rows = recipe, prepared, spec, rows
-        self.augment, self.device = augment, device
+        self.augment, self.policy, self.device = augment, recipe.policy, device
         counts = class_counts(recipe, prepared.labels, rows, prepared.groups, len(prepared.classes))
         self.loss = loss_of(recipe, counts, device)
         batches = self._rows(0)
@@ -187,13 +192,21 @@ class TrainingData:
 
     def batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Images [B, C, H, W] and targets [B, L] on the device, from batch `first` on."""
-        recipe, prepared = self.recipe, self.prepared
-        for number, rows in enumerate(self._rows(epoch)):
-            if number >= first:
-                inputs = training_inputs(recipe, prepared, self.spec, rows, self.augment, epoch, number)
-                images = torch.from_numpy(inputs).to(self.device, memory_format=torch.channels_last)
-                labels = torch.from_numpy(prepared.labels[rows])
-                yield images, one_hot(labels, len(prepared.classes)).float().to(self.device)
+        prepared, seed, batches = self.prepared, self.recipe.seed, self._rows(epoch)
+        times = np.split(repeats_in_epoch(np.concatenate(batches)), np.cumsum([len(rows) for rows in batches])[:-1])
+        for number, (rows, repeats) in enumerate(zip(batches, times, strict=True)):
+            if number < first:
+                continue
+            if self.augment is None:
+                images = training_batch(prepared, rows, self.spec, self.policy, seed, epoch, self.device, repeats)
+            else:
+                inputs = training_inputs(self.recipe, prepared, self.spec, rows, self.augment, epoch, number)
+                images = torch.from_numpy(inputs).to(self.device)
+            labels = torch.from_numpy(prepared.labels[rows])
+            targets = one_hot(labels, len(prepared.classes)).float().to(self.device)
+            if self.policy is not None and self.policy.mixes:
+                images, targets = mix(images, targets, image_keys(seed, epoch, rows, repeats), self.policy)
+            yield images.contiguous(memory_format=torch.channels_last), targets
 
     def _rows(self, epoch: int) -> list[Indices]:
         return epoch_batches(self.recipe, self.prepared.labels, self.rows, epoch, self.prepared.groups)

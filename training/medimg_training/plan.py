@@ -30,6 +30,8 @@ from MedImgClassifierLib.engine.preprocess import (
     ZScore,
 )
 
+from .augmentation.policy import PRESETS as AUGMENTATIONS
+from .augmentation.policy import augmentation_text
 from .durable import write_durably
 from .recipe import PRESETS, Recipe
 
@@ -80,7 +82,8 @@ ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "batch": (_whole(1, 4096), "1 to 4096"),
     "sampler": (_one_of("natural", "balanced", "group_balanced"), "natural, balanced or group_balanced"),
     "class_weights": (_one_of("none", "balanced"), "none or balanced"),
-    "augmentation": (_one_of("none", "light", "medium", "strong"), "none, light, medium or strong"),
+    "augmentation": (_one_of(*AUGMENTATIONS), ", ".join(AUGMENTATIONS)),
+    "flips": (lambda value: value in ([], ["columns"], ["rows"], ["columns", "rows"]), "a list of columns, rows"),
     "amp": (_one_of("off", "bfloat16", "float16"), "off, bfloat16 or float16"),
     "scheme": (
         _one_of("column", "k_fold", "leave_site_out", "fold_column"),
@@ -145,7 +148,7 @@ class Plan:
             options["image_size"] = self["size"]
         names = ("learning_rate", "epochs", "batch", "sampler", "class_weights", "amp", "pretrained")
         own = {name: self[name] for name in names}
-        augmentation = self["augmentation"]
+        augmentation = augmentation_text(self["augmentation"], tuple(self["flips"]))
         return Recipe.of(
             self["preset"], self["network"], network_options=options, augmentation=augmentation, seed=seed, **own
         )

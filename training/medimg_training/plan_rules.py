@@ -233,7 +233,11 @@ def _class_weights(known: _Known) -> Found:
 
 
 def _augmentation(known: _Known) -> Found:
-    return "medium", "no flips: left and right may be what the label is about"
+    return "medium", "images elsewhere differ in position, size, grey values, noise and sharpness"
+
+
+def _flips(known: _Known) -> Found:
+    return [], "left and right may be what the label is about"
 
 
 def _amp(known: _Known) -> Found:
@@ -298,6 +302,7 @@ RULES: Mapping[str, Callable[[_Known], Found | None]] = {
     "sampler": _sampler,
     "class_weights": _class_weights,
     "augmentation": _augmentation,
+    "flips": _flips,
     "amp": _amp,
     "scheme": _scheme,
     "folds": _folds,

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from math import cos, pi
 from typing import Any, Literal
 
+from .augmentation.policy import Policy
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # cross-entropy, stochastic gradient descent with momentum 0.9, constant step
     "sgd": {"optimizer": "sgd", "learning_rate": 0.001, "weight_decay": 0.0},
@@ -40,7 +42,7 @@ class Recipe:
     warm_up           share of all steps in which the rate rises linearly; None: 0 for SGD, a twentieth for AdamW
     amp               'bfloat16' or 'float16' run the forward pass in that precision
     ema_decay         keep an exponential moving average of the weights and return it; None: off
-    augmentation      name and version of the augmentation that goes with this recipe, 'none' for none
+    augmentation      'none', an augmentation.Policy as JSON text, or the name of one that `fit` is given
     pretrained        'random', 'imagenet', a file or address of ImageNet weights, or 'bundle:PATH'
     """
 
@@ -87,6 +89,7 @@ class Recipe:
         if self.logit_adjustment and (self.sampler == "balanced" or self.class_weights == "balanced"):
             other = "a balanced sampler" if self.sampler == "balanced" else "class weights"
             raise ValueError(f"logit_adjustment and {other} both answer rare classes: take one")
+        _ = self.policy
 
     @classmethod
     def of(cls, preset: str, network: str, **choices: Any) -> Recipe:
@@ -95,6 +98,11 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def policy(self) -> Policy | None:
+        """The augmentation, where it is a policy. Raises ValueError for one that cannot be."""
+        return Policy.from_json(json.loads(self.augmentation)) if self.augmentation.startswith("{") else None
 
     @property
     def sha256(self) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.networks import REGISTRY
 
 from .argument_types import number, whole
+from .augmentation.policy import PRESETS as AUGMENTATIONS
+from .augmentation.policy import augmentation_text
 from .recipe import PRESETS, Recipe
 
 if TYPE_CHECKING:
@@ -73,14 +75,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
     add = parser.add_argument_group("augmentation").add_argument
-    add("--augment", choices=("none", "strong"), default="none")
+    add("--augment", choices=tuple(AUGMENTATIONS), default="none", help="how much images are changed in training")
+    add(
+        "--flip",
+        action="append",
+        choices=("columns", "rows"),
+        default=[],
+        help="mirror half of the images left to right (columns) or upside down (rows): only where no label tells a side",
+    )
 
 
-def recipe_of(arguments: argparse.Namespace, spec: InputSpec) -> tuple[Recipe, Any]:
-    """The recipe, and the augmentation that it names. Raises Refusal USAGE_RECIPE where choices exclude each other."""
-    from .augment import StrongAugment
-
-    augment = StrongAugment() if arguments.augment == "strong" else None
+def recipe_of(arguments: argparse.Namespace, spec: InputSpec) -> Recipe:
+    """The recipe. Raises Refusal USAGE_RECIPE where choices exclude each other."""
     names = [
         *("epochs", "batch", "accumulate", "warm_up", "clip_norm", "ema_decay", "amp", "seed", "pretrained"),
         *("loss", "focal_gamma", "label_smoothing", "sampler", "images_per_class", "class_weights", "logit_adjustment"),
@@ -88,10 +94,12 @@ def recipe_of(arguments: argparse.Namespace, spec: InputSpec) -> tuple[Recipe, A
     choices = {name: getattr(arguments, name) for name in names}
     if arguments.learning_rate is not None:
         choices["learning_rate"] = arguments.learning_rate
-    choices["augmentation"] = repr(augment) if augment else "none"
+    if arguments.flip and arguments.augment == "none":
+        raise Refusal("USAGE_RECIPE", reason="--flip belongs to an augmentation: name one with --augment")
+    choices["augmentation"] = augmentation_text(arguments.augment, tuple(dict.fromkeys(arguments.flip)))
     if "image_size" in REGISTRY[arguments.network].options and spec.size is not None:
         choices["network_options"] = {"image_size": spec.size[0]}
     try:
-        return Recipe.of(arguments.preset, arguments.network, **choices), augment
+        return Recipe.of(arguments.preset, arguments.network, **choices)
     except ValueError as error:
         raise Refusal("USAGE_RECIPE", reason=error) from error

@@ -158,6 +158,11 @@ def preset(name: str, flips: tuple[Side, ...] = ()) -> Policy:
     return replace(PRESETS[name], flips=flips)
 
 
+def augmentation_text(name: str, flips: tuple[Side, ...] = ()) -> str:
+    """What a recipe says of `preset(name, flips)`: its JSON form, and 'none' for none."""
+    return "none" if name == "none" else json.dumps(preset(name, flips).to_json(), sort_keys=True)
+
+
 def _like(default: Any, value: Any, name: str) -> Any:
     """A value of a JSON document as the field's own type."""
     if isinstance(default, str):
