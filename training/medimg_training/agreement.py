@@ -20,7 +20,7 @@ from MedImgClassifierLib.engine.runtimes import Runtime
 from MedImgClassifierLib.engine.trust import probabilities
 
 from .cache import Images, Indices, PreparedSet
-from .intervals import Floats
+from .evaluation.intervals import Floats
 
 LEAST_IMAGES = 200  # fewer say too little of either
 LOGIT_TOLERANCE = 1e-5  # times max(1, largest |logit|)

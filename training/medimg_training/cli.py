@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .cache import PreparedSet
     from .datasets.manifest import Manifest
-    from .evaluate import Figures
+    from .evaluation.figures import Figures
     from .fit import FitResult
     from .onnx_form import OnnxForm
     from .recipe import Recipe
@@ -171,7 +171,7 @@ def _split(arguments: argparse.Namespace, manifest: Manifest) -> Split:
 
 def _evaluated(out: Path, result: FitResult, prepared: PreparedSet, spec: InputSpec, rows: EvaluateRows) -> Figures:
     """Figures of the evaluate role; writes predictions.csv, figures.json and figures.md."""
-    from .evaluate import evaluate
+    from .evaluation.figures import evaluate
     from .predict import predict_logits
 
     logits = predict_logits(result.module, prepared, rows, spec)

@@ -14,7 +14,7 @@ from MedImgClassifierLib.engine.preprocess import InputSpec
 from MedImgClassifierLib.engine.result import Label
 
 from . import onnx_form
-from .evaluate import Figures
+from .evaluation.figures import Figures
 from .fit import FitResult
 from .onnx_form import OnnxForm, Roles
 

@@ -345,6 +345,18 @@ TEXTS = {
         "“{path}”中的密钥只有 {found} 字节，少于 {least}",
         "请提供制作该模型包时所用的密钥文件",
     ),
+    "DATA_PREDICTIONS": RefusalText(
+        "predictions '{path}' cannot be used: {reason}",
+        "write them again from the models that made them",
+        "无法使用预测结果“{path}”：{reason}",
+        "请用生成它的模型重新写出",
+    ),
+    "DATA_COMPARISON": RefusalText(
+        "these two sets of predictions cannot be set against each other: {reason}",
+        "use out-of-fold predictions that fit together, from one manifest and one split",
+        "无法比较这两组预测结果：{reason}",
+        "请使用来自同一清单和同一划分、相互匹配的折外预测结果",
+    ),
     # --- the model
     "BUNDLE_NOT_FOUND": RefusalText(
         "'{path}' is not a bundle: {reason}",

@@ -16,7 +16,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from medimg_training.evaluate import Figures, evaluate
+from medimg_training.evaluation.figures import Figures, evaluate
 
 CLASSES = ("a", "b", "c")
 

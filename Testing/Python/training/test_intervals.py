@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimg_training.intervals import (
+from medimg_training.evaluation.intervals import (
     Interval,
     bootstrap_interval,
     effective_number,

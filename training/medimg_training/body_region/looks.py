@@ -21,9 +21,9 @@ from MedImgClassifierLib.engine.volume import Volume
 
 from ..augment import remove_background
 from ..cache import Images, Indices, PreparedSet
-from ..evaluate import Figures, evaluate
+from ..evaluation.figures import Figures, evaluate
+from ..evaluation.intervals import proportion_interval
 from ..fit import Augment
-from ..intervals import proportion_interval
 from ..predict import predict_logits
 from ..roles import FitRows, Rows, indices_of
 from .data import unpack
