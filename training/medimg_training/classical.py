@@ -14,7 +14,7 @@ from .cache import PreparedSet
 from .features import Encode, features_of, pixels, statistics
 from .head_kinds import KINDS, ClassWeights, HeadKind
 from .heads_fit import FittedHead, fit_head
-from .intervals import Floats
+from .evaluation.intervals import Floats
 from .roles import FitRows, Rows, indices_of, require_apart
 
 WITHOUT_NETWORK: Mapping[str, Encode] = {"first_order": statistics, "pixels": pixels}

@@ -15,7 +15,7 @@ import numpy as np
 from MedImgClassifierLib.engine.errors import Refusal
 
 from .datasets.manifest import Manifest, Row
-from .intervals import FEWEST_GROUPS
+from .evaluation.intervals import FEWEST_GROUPS
 from .schemes import require_classes, require_groups, stratified_part
 from .split import Fold, InnerRole, Scheme, Split, labelled, named
 

@@ -20,7 +20,7 @@ from MedImgClassifierLib.engine.networks import ENCODERS
 from MedImgClassifierLib.engine.preprocess import InputSpec
 from MedImgClassifierLib.engine.result import Label
 
-from .evaluate import Figures
+from .evaluation.figures import Figures
 from .heads_fit import FittedHead
 
 

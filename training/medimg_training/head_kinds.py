@@ -18,7 +18,7 @@ from MedImgClassifierLib.engine.heads import AnyHead, LinearHead
 from MedImgClassifierLib.engine.tree_head import BoostingHead
 
 from .cache import Indices
-from .intervals import Floats
+from .evaluation.intervals import Floats
 
 HeadKind = Literal["logistic", "linear_svm", "rbf_svm", "nearest_neighbours", "boosting"]
 KINDS: tuple[HeadKind, ...] = get_args(HeadKind)

@@ -19,7 +19,7 @@ from MedImgClassifierLib.engine.heads import AnyHead
 
 from .cache import Indices
 from .head_kinds import ClassWeights, HeadKind, Setting, fit_one
-from .intervals import Floats
+from .evaluation.intervals import Floats
 
 # The simpler setting first: of equally good ones the first is taken.
 GRIDS: Mapping[HeadKind, Mapping[str, Sequence[Any]]] = {

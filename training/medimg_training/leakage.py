@@ -24,7 +24,7 @@ from MedImgClassifierLib.engine.errors import Refusal
 
 from .cache import Images, Indices, PreparedSet
 from .durable import write_durably
-from .intervals import LEVEL
+from .evaluation.intervals import LEVEL
 from .split import named
 
 Labels = Literal["true", "permuted"]
