@@ -172,8 +172,8 @@ def test_data_that_does_not_fit_the_bundle_is_refused(
     work: Path, form: OnnxForm, tmp_path: Path, change: dict[str, Any], code: str, what: str
 ) -> None:
     rows = [
-        {"sample": f"s{k}", "group": f"g{k}", "group_kind": "cluster", "path": f"{k}.png", "label": "low"}
-        for k in range(2)
+        {"sample": f"s{k}", "group": f"g{k}", "group_kind": "cluster", "path": f"{k}.png", "label": CLASSES[k]}
+        for k in range(3)
     ]
     path = write_manifest(tmp_path / "data", rows, change.get("classes", CLASSES), root=str(work))
     fold = change.get("fold", Fold(("g0",), ("g1",)))

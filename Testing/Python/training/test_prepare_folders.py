@@ -136,6 +136,15 @@ def test_without_a_rule_nothing_is_made_and_a_waiver_is_recorded(tree: Callable[
     assert [(row.group, row.group_kind) for row in manifest.rows] == [("a/1.png", "none"), ("b/2.png", "none")]
 
 
+@pytest.mark.parametrize("pattern", ["(x)", "(x)?a", "(x*)a"])
+def test_a_pattern_that_finds_no_group_is_refused_for_each_image(tree: Callable[..., Path], pattern: str) -> None:
+    root = tree("a/1.png", "a/2.png", "ba/3.png")
+    refusal = refused(lambda: draft_of_folders(root, ByPattern.of(pattern, root)))
+    assert isinstance(refusal, RowsRefusal)
+    assert [one.sample for one in refusal.problems] == ["a/1.png", "a/2.png", "ba/3.png"]
+    assert "finds no group in 'a/1.png'" in str(refusal)
+
+
 @pytest.mark.parametrize("pattern", ["p1", "(p)(1)", "(p"])
 def test_a_pattern_needs_one_capture_group(pattern: str) -> None:
     assert refused(lambda: ByPattern.of(pattern, Path("root"))).code == "DATA_GROUPS"
