@@ -461,7 +461,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "a cut at the number of images": (cut_by_the_batch, "an axis or a place is not a constant"),
     "a sum with the number of images": (computed("Add"), "an element type that it does not take"),
     "a product with the number of images": (computed("Mul"), "an element type that it does not take"),
-    "a difference from the number of images": (computed("Sub"), "'Sub' is not one"),
+    "a difference from the number of images": (computed("Sub"), "an element type that it does not take"),
     "a division of whole numbers by 0": (divided_by_nothing, "an element type that it does not take"),
     "a result for each pair of images": (all_pairs, "'more' does not follow the number of images"),
     "a row more than there are images": (one_more, "'more' does not follow the number of images"),
