@@ -154,14 +154,14 @@ def _check_network(recipe: Recipe, prepared: PreparedSet) -> None:
 def _split(arguments: argparse.Namespace, manifest: Manifest) -> Split:
     """The split that stands in the output folder already, else a new one, which is put there."""
     from .schemes import make_split, split_from_column
-    from .split import FROM_COLUMN, Split
+    from .split import Split
 
     path = arguments.out / "split.json"
     if path.exists():
         found = Split.read(path, manifest)
         if len(found.folds) != 1:
             raise Refusal("DATA_SPLIT", reason=f"'{path}' has {len(found.folds)} folds, not one")
-        if arguments.split_column and found.how != FROM_COLUMN:
+        if arguments.split_column and found.scheme != "column":
             raise Refusal("DATA_SPLIT", reason=f"'{path}' stands there already and is not of the column 'split'")
         return found
     split = split_from_column(manifest) if arguments.split_column else make_split(manifest, FRACTIONS, arguments.seed)

@@ -121,7 +121,8 @@ def test_seeds_draw_other_folds() -> None:
     manifest = random_manifest(0)
     assert k_fold(manifest, 5, 1).folds != k_fold(manifest, 5, 2).folds
     assert nested(manifest, 5, 4, 1).folds[0].inner != nested(manifest, 5, 4, 2).folds[0].inner
-    one, other = nested(manifest, 5, 4).folds[:2]
+    alike = (Fold(tuple(sorted(groups_of(manifest)))),) * 2
+    one, other = with_inner(manifest, Split(alike, "by hand", ""), 4, "select").folds
     assert one.inner != other.inner
     repeated = repeated_k_fold(manifest, 4, [3, 8])
     assert repeated.folds == k_fold(manifest, 4, 3).folds + k_fold(manifest, 4, 8).folds

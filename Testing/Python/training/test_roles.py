@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,9 +79,10 @@ def test_rows_cannot_be_made_of_chosen_numbers_nor_changed(prepared: PreparedSet
 
 
 def test_a_part_of_rows_keeps_their_role(prepared: PreparedSet, split: Split, tmp_path: Path) -> None:
-    rows = read_evaluate(tmp_path / "split.json", 0, prepared, split, "a look", "abc")
+    read_evaluate(tmp_path / "split.json", 0, prepared, split, "a look", "abc")
+    rows = read_evaluate(tmp_path / "split.json", 0, prepared, split, "another look", "abc")
     part = rows.part(prepared.labels[rows.indices] == 1)
-    assert type(part) is EvaluateRows and part.reading == rows.reading
+    assert type(part) is EvaluateRows and part.reading == 2
     assert (list(part.indices), part.groups) == ([16, 19], ("g5", "g6"))
     for wrong in (np.array([0, 1]), np.ones(5, np.bool_), np.ones(6)):
         with pytest.raises(ValueError, match="6 times true or false"):
@@ -108,8 +111,9 @@ def test_the_evaluate_role_is_had_only_through_the_log(prepared: PreparedSet, sp
 def test_where_the_log_cannot_be_written_nothing_is_read(
     prepared: PreparedSet, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*arguments: object) -> None:
-        raise OSError(28, "No space left on device")
+    def full(opened: int) -> None:
+        if stat.S_ISREG(os.fstat(opened).st_mode):  # the log itself, not its folder
+            raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(roles.os, "fsync", full)

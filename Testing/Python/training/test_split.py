@@ -48,6 +48,7 @@ INNER = (Fold(("a", "b"), calibrate=("c",)), Fold(("c",), calibrate=("a", "b")))
         ((Fold(("a",), calibrate=("c",)),), "inner fold 0 and the fit role around it differ in group 'b'"),
         ((Fold(("a", "b"), evaluate=("c",)),), "must hold groups out in select or in calibrate"),
         ((Fold(("a",), ("b",), ("c",)),), "must hold groups out in select or in calibrate"),
+        ((Fold(("a",), ("b",), evaluate=("c",)),), "must hold groups out in select or in calibrate"),
         ((Fold(("a", "b", "c")),), "must hold groups out in select or in calibrate"),
         ((Fold((), calibrate=("a", "b", "c")),), "nothing to fit on"),
         ((INNER[0], INNER[0]), "hold each group out once in calibrate: 'a', 'b', 'c'"),

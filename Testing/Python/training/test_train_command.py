@@ -160,7 +160,7 @@ def test_a_split_that_stands_there_is_not_taken_for_that_of_the_column(
         train(manifest, out, "--split-column")
     assert refused.value.code == "DATA_SPLIT"
     content = json.loads((out / "split.json").read_text())
-    (out / "split.json").write_text(json.dumps(content | {"folds": content["folds"] * 2}))
+    (out / "split.json").write_text(json.dumps(content | {"folds": content["folds"] * 2, "counts": []}))
     with pytest.raises(Refusal, match="2 folds"):
         train(manifest, out)
 
