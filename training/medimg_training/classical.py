@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from MedImgClassifierLib.engine.preprocess import InputSpec
 
 from .cache import PreparedSet
+from .evaluation.intervals import Floats
 from .features import Encode, features_of, pixels, statistics
 from .head_kinds import KINDS, ClassWeights, HeadKind
 from .heads_fit import FittedHead, fit_head
-from .evaluation.intervals import Floats
 from .roles import FitRows, Rows, indices_of, require_apart
 
 WITHOUT_NETWORK: Mapping[str, Encode] = {"first_order": statistics, "pixels": pixels}

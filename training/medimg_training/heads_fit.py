@@ -18,8 +18,8 @@ from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.heads import AnyHead
 
 from .cache import Indices
-from .head_kinds import ClassWeights, HeadKind, Setting, fit_one
 from .evaluation.intervals import Floats
+from .head_kinds import ClassWeights, HeadKind, Setting, fit_one
 
 # The simpler setting first: of equally good ones the first is taken.
 GRIDS: Mapping[HeadKind, Mapping[str, Sequence[Any]]] = {

@@ -91,7 +91,6 @@ ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "folds": (_whole(2, 20), "2 to 20"),
     "seeds": (_whole(1, 100), "1 to 100"),
-    "calibration": (_one_of("inner", "held_out", "none"), "inner, held_out or none"),
 }
 """Every choice of a plan, what a value must be, and that in words."""
 

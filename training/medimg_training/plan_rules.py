@@ -273,16 +273,6 @@ def _seeds(known: _Known) -> Found:
     return 1, f"{groups} groups: the chance of one training hardly shows"
 
 
-def _calibration(known: _Known) -> Found:
-    groups = known.fingerprint.group_count
-    if groups < 100:
-        return (
-            "inner",
-            f"{groups} groups: all serve fitting, and an inner cross-validation gives scores to calibrate on",
-        )
-    return "held_out", f"{groups} groups: some are set aside for it"
-
-
 RULES: Mapping[str, Callable[[_Known], Found | None]] = {
     "plane": _plane,
     "field_of_view_mm": _field_of_view,
@@ -307,5 +297,4 @@ RULES: Mapping[str, Callable[[_Known], Found | None]] = {
     "scheme": _scheme,
     "folds": _folds,
     "seeds": _seeds,
-    "calibration": _calibration,
 }

@@ -89,7 +89,7 @@ class Recipe:
         if self.logit_adjustment and (self.sampler == "balanced" or self.class_weights == "balanced"):
             other = "a balanced sampler" if self.sampler == "balanced" else "class weights"
             raise ValueError(f"logit_adjustment and {other} both answer rare classes: take one")
-        _ = self.policy
+        _ = self.policy  # refuses one that cannot be
 
     @classmethod
     def of(cls, preset: str, network: str, **choices: Any) -> Recipe:

@@ -81,7 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=("columns", "rows"),
         default=[],
-        help="mirror half of the images left to right (columns) or upside down (rows): only where no label tells a side",
+        help="mirror half of the images, left to right (columns) or upside down (rows); where no label tells a side",
     )
 
 

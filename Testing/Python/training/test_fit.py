@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from medimg_training import checkpoint
+from medimg_training.augmentation.batches import training_batch
 from medimg_training.cache import PreparedSet
 from medimg_training.fit import FitResult, fit, training_inputs
 from medimg_training.predict import predict_logits
@@ -288,12 +289,12 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(
 ) -> None:
     calls = iter(range(1000))
 
-    def spoilt(*arguments: Any) -> np.ndarray:
-        inputs = training_inputs(*arguments)
-        return inputs * np.float32(np.nan) if next(calls) == 4 else inputs
+    def spoilt(*arguments: Any) -> torch.Tensor:
+        inputs = training_batch(*arguments)
+        return inputs * torch.nan if next(calls) == 4 else inputs
 
     with monkeypatch.context() as patch, pytest.raises(Refusal, match="epoch 1") as refused:
-        patch.setattr("medimg_training.fit.training_inputs", spoilt)
+        patch.setattr("medimg_training.fit.training_batch", spoilt)
         fit(recipe(), prepared, spec, FIT, SELECT, tmp_path / "spoilt")
     assert refused.value.code == "DATA_DIVERGED"
     assert len((tmp_path / "spoilt" / "history.jsonl").read_text().splitlines()) == 1

@@ -83,8 +83,6 @@ def test_every_choice_has_a_value_that_may_stand_there_and_a_reason(manifest: Ma
         ({"groups": Counter(a=100, b=3)}, "folds", 3),
         ({}, "seeds", 3),
         ({"group_sizes": Counter({20: 500})}, "seeds", 1),
-        ({}, "calibration", "held_out"),
-        ({"group_sizes": Counter({20: 99})}, "calibration", "inner"),
     ],
 )
 def test_choices_follow_from_the_data(changes: dict[str, Any], choice: str, value: Any, manifest: Manifest) -> None:
