@@ -52,6 +52,16 @@ def add_commands(subparsers: Any) -> None:
     add("--size", type=whole(1), default=224, help="rows and columns of the input (224)")
     add("--plane", choices=("native", "axial", "sagittal", "coronal"), default="native")
     add("--input", type=Path, help="JSON file of an input specification, instead of --size and --plane")
+    add(
+        "--plan",
+        nargs="?",
+        type=Path,
+        const=Path(),
+        metavar="FILE",
+        help="follow this plan.json (OUT/plan.json where none is named): every fold and seed, and figures of all. What it "
+        "decides is not taken from other options, and no bundle is written",
+    )
+    add("--checks", type=Path, metavar="DIR", help="report and waivers of `medimg check` (beside the manifest)")
     add_options(train)
     add = train.add_argument_group("run").add_argument
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
@@ -72,10 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=arguments.out, reason=error.strerror) from error
     try:
         with export_command.libraries("training"):
-            _train(arguments)
+            _train(arguments) if arguments.plan is None else _train_by_plan(arguments)
     except KeyboardInterrupt as error:
-        kept = arguments.out / "fit" / "checkpoint.pt"
-        raise Refusal("CANCELLED_TRAINING", path=kept) if kept.exists() else Refusal("CANCELLED") from error
+        kept = next(arguments.out.glob("**/checkpoint.pt"), None)
+        raise Refusal("CANCELLED_TRAINING", path=kept) if kept else Refusal("CANCELLED") from error
     finally:
         if fresh and not any(arguments.out.iterdir()):
             arguments.out.rmdir()
@@ -101,6 +111,7 @@ def _train(arguments: argparse.Namespace) -> None:
     recipe = recipe_of(arguments, spec)
     split = _split(arguments, manifest)
     (fold,) = split.folds
+    _check(arguments, manifest, split)
     rows = [row for row in manifest.rows if row.label]
     prepared = prepare(manifest, rows, spec, out / "cache", progress=True)
     _check_network(recipe, prepared)
@@ -116,6 +127,31 @@ def _train(arguments: argparse.Namespace) -> None:
     form = onnx_form_of(result, spec, units, Roles(prepared, rows_of.fit, rows_of.select), progress=True)
     print(form.to_markdown())
     print(_bundle(arguments, manifest, split, result, spec, units, figures, form))
+
+
+def _train_by_plan(arguments: argparse.Namespace) -> None:
+    from .crossval import split_of, train_by_plan
+    from .datasets.manifest import Manifest
+    from .plan import read_plan
+    from .tracking import require_tensorboard
+
+    if arguments.tensorboard:
+        require_tensorboard()
+    out: Path = arguments.out
+    manifest = Manifest.read(arguments.manifest)
+    plan = read_plan(arguments.plan if arguments.plan.name else out / "plan.json", manifest.sha256)
+    split = split_of(plan, manifest, out / "split.json")
+    print(f"{plan.to_markdown()}\n{split.describe()}")
+    _check(arguments, manifest, split)
+    follow = {"device": arguments.device, "tensorboard": arguments.tensorboard, "progress": True}
+    print(train_by_plan(plan, manifest, split, out, **follow).to_markdown())
+
+
+def _check(arguments: argparse.Namespace, manifest: Manifest, split: Split) -> None:
+    """What could fool the figures stops the training before hours are spent."""
+    from .checks.run import require_clean
+
+    require_clean(manifest, arguments.checks or arguments.manifest.parent / "checks", split, progress=True)
 
 
 def _input_spec(arguments: argparse.Namespace) -> InputSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
@@ -27,7 +28,7 @@ from . import (
 from .headers import Header, read_headers
 from .model import CheckInput, CheckResult, TrainedOn
 from .report import Report
-from .waivers import Waiver
+from .waivers import Waiver, read_waivers
 
 CHECKS: Mapping[str, Callable[[CheckInput], CheckResult]] = {
     module.CODE: module.check
@@ -83,6 +84,18 @@ def _squares(size: int, plane: Plane, *, colour: bool) -> InputSpec:
     """Geometry is all that the checks use."""
     channel = ChannelSpec("image", units=("RGB",) if colour else ())
     return InputSpec((channel,), (Orient(), Pad(), Resize(size, size)), (), plane=plane)
+
+
+def require_clean(manifest: Manifest, folder: Path, split: Split | None = None, *, progress: bool = False) -> Report:
+    """Ask every check of a manifest before a training, and write the report into `folder`, where its waivers are.
+
+    Raises Refusal DATA_CHECK where a check fires and is not waived, and what `gather` raises.
+    """
+    with TemporaryDirectory(prefix="medimg.checks.") as scratch:
+        report = run_checks(gather(manifest, Path(scratch) / "cache", split, progress=progress), read_waivers(folder))
+    report.write(folder)
+    report.require(folder)
+    return report
 
 
 def run_checks(data: CheckInput, waivers: Mapping[str, Waiver] | None = None) -> Report:

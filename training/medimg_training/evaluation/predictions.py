@@ -25,7 +25,7 @@ from MedImgClassifierLib.engine.errors import Refusal
 
 from .intervals import Floats, Indices
 
-_KNOWN = ("sample", "slice", "group", "fold", "seed", "label")
+KNOWN = ("sample", "slice", "group", "fold", "seed", "label")
 _LOGIT = "logit."
 
 
@@ -117,11 +117,11 @@ class Predictions:
 
     def write(self, path: Path) -> None:
         """Write `predictions.csv`, whole or not at all."""
-        from ..checkpoint import write_durably
+        from ..durable import write_durably
 
         text = io.StringIO(newline="")
         table = csv.writer(text, lineterminator="\n")
-        table.writerow([*_KNOWN, *(_LOGIT + name for name in self.classes), *self.covariates])
+        table.writerow([*KNOWN, *(_LOGIT + name for name in self.classes), *self.covariates])
         for n in range(len(self)):
             image = (self.samples[n], self.slices[n], self.groups[n], int(self.folds[n]), int(self.seeds[n]))
             logits = (repr(float(value)) for value in self.logits[n])
@@ -137,7 +137,7 @@ class Predictions:
         if len(classes) < 2:
             raise Refusal("DATA_PREDICTIONS", path=path, reason="it has fewer than two columns logit.<class>")
         number = {name: n for n, name in enumerate(classes)}
-        others = [name for name in table.columns if name not in _KNOWN and not name.startswith(_LOGIT)]
+        others = [name for name in table.columns if name not in KNOWN and not name.startswith(_LOGIT)]
         return cls(
             samples=table.columns["sample"],
             slices=tuple(table.parsed("slice", int)),
@@ -168,7 +168,7 @@ class _Table:
             rows = [(table.line_num, row) for row in table]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise Refusal("DATA_PREDICTIONS", path=path, reason=str(error)) from error
-        missing = [name for name in _KNOWN if name not in header]
+        missing = [name for name in KNOWN if name not in header]
         odd = next((f"line {line} has {len(row)} cells" for line, row in rows if len(row) != len(header)), "")
         reason = f"it has no column {', '.join(missing)}" if missing else ""
         reason = reason or ("a column stands there twice" if len(set(header)) < len(header) else "")
