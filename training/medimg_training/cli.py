@@ -12,11 +12,11 @@ Nothing heavy is imported before the verb runs.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -240,17 +240,15 @@ def _split(arguments: argparse.Namespace, manifest: Manifest) -> Split:
 
 def _evaluated(out: Path, result: FitResult, prepared: PreparedSet, spec: InputSpec, rows: Indices) -> Figures:
     """Figures of the evaluate role; writes predictions.csv, figures.json and figures.md."""
-    from .evaluation.figures import evaluate
+    from .evaluation.figures import figures_of
+    from .evaluation.predictions import Predictions
     from .predict import predict_logits
 
     logits = predict_logits(result.module, prepared, rows, spec)
-    with (out / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["sample", "slice", "group", "label", *(f"logit.{name}" for name in prepared.classes)])
-        for n, values in zip(rows, logits, strict=True):
-            known = (prepared.samples[n], prepared.slices[n], prepared.groups[n], prepared.classes[prepared.labels[n]])
-            table.writerow([*known, *(repr(float(value)) for value in values)])
-    figures = evaluate(logits, prepared.labels[rows], [prepared.groups[n] for n in rows], prepared.classes)
+    answers = Predictions.of(logits, prepared.labels[rows], [prepared.groups[n] for n in rows], prepared.classes)
+    samples, slices = (tuple(own[n] for n in rows) for own in (prepared.samples, prepared.slices))
+    replace(answers, samples=samples, slices=slices).write(out / "predictions.csv")
+    figures = figures_of(Predictions.read(out / "predictions.csv"))
     (out / "figures.json").write_text(json.dumps(figures.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
     (out / "figures.md").write_text(figures.to_markdown(), encoding="utf-8")
     return figures
