@@ -12,11 +12,10 @@ Nothing heavy is imported before the verb runs.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from MedImgClassifierLib.engine.errors import Refusal
 
@@ -58,8 +57,8 @@ def add_commands(subparsers: Any) -> None:
         type=Path,
         const=Path(),
         metavar="FILE",
-        help="follow this plan.json (OUT/plan.json where none is named): every fold and seed, and figures of all. What it "
-        "decides is not taken from other options, and no bundle is written",
+        help="follow this plan.json (OUT/plan.json where none is named): every fold and seed, and figures of all. What "
+        "it decides is not taken from other options, and no bundle is written",
     )
     add("--checks", type=Path, metavar="DIR", help="report and waivers of `medimg check` (beside the manifest)")
     add_options(train)
@@ -121,7 +120,7 @@ def _train(arguments: argparse.Namespace) -> None:
     figures = None
     if fold.evaluate:
         evaluate_rows = read_evaluate(out / "split.json", 0, prepared, split, "figures of medimg train", recipe.sha256)
-        figures = _evaluated(out, result, prepared, spec, evaluate_rows)
+        figures = _evaluated(out, manifest, result, prepared, spec, evaluate_rows)
         print(figures.to_markdown())
     units = Counter(prepared.units[n] for n in rows_of.fit.indices).most_common(1)[0][0]
     form = onnx_form_of(result, spec, units, Roles(prepared, rows_of.fit, rows_of.select), progress=True)
@@ -205,19 +204,18 @@ def _split(arguments: argparse.Namespace, manifest: Manifest) -> Split:
     return split
 
 
-def _evaluated(out: Path, result: FitResult, prepared: PreparedSet, spec: InputSpec, rows: EvaluateRows) -> Figures:
+def _evaluated(
+    out: Path, manifest: Manifest, result: FitResult, prepared: PreparedSet, spec: InputSpec, rows: EvaluateRows
+) -> Figures:
     """Figures of the evaluate role; writes predictions.csv, figures.json and figures.md."""
-    from .evaluation.figures import evaluate
+    from .crossval import table_of
+    from .evaluation.figures import figures_of
     from .predict import predict_logits
 
     logits = predict_logits(result.module, prepared, rows, spec)
-    with (out / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["sample", "slice", "group", "label", *(f"logit.{name}" for name in prepared.classes)])
-        for n, values in zip(rows.indices, logits, strict=True):
-            known = (prepared.samples[n], prepared.slices[n], prepared.groups[n], prepared.classes[prepared.labels[n]])
-            table.writerow([*known, *(repr(float(value)) for value in values)])
-    figures = evaluate(logits, prepared.labels[rows.indices], rows.groups, prepared.classes)
+    answers = table_of(manifest, prepared, rows, logits)
+    answers.write(out / "predictions.csv")
+    figures = figures_of(answers, cast(Any, manifest.task))
     (out / "figures.json").write_text(json.dumps(figures.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
     (out / "figures.md").write_text(figures.to_markdown(), encoding="utf-8")
     return figures

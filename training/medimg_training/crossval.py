@@ -14,8 +14,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.preprocess import InputSpec
@@ -30,7 +32,7 @@ from .evaluation.predictions import KNOWN, Predictions
 from .fit import fit
 from .plan import Plan
 from .predict import predict_logits
-from .roles import EvaluateRows, fold_rows, read_evaluate, require_apart
+from .roles import Rows, fold_rows, read_evaluate, require_apart
 from .schemes import split_from_column
 from .split import Split, labelled
 
@@ -83,7 +85,7 @@ def train_by_plan(
             parts.append(model.answers(device=device, tensorboard=tensorboard, progress=progress))
     predictions = joined(parts)
     predictions.write(out / "predictions.csv")
-    figures = figures_of(predictions, manifest.task)  # type: ignore[arg-type]
+    figures = figures_of(predictions, cast(Any, manifest.task))
     content = json.dumps(figures.to_json(), indent=1, ensure_ascii=False)
     write_durably(out / "figures.json", content.encode())
     write_durably(out / "figures.md", figures.to_markdown().encode())
@@ -104,8 +106,8 @@ class _Model:
     def answers(self, *, device: Device, tensorboard: bool, progress: bool) -> Predictions:
         """Its answers to the fold's evaluate role, read from the disk where they are there already."""
         rows, path = fold_rows(self.prepared, self.split.folds[self.number]), self.folder / "predictions.csv"
-        follow = {"device": device, "tensorboard": tensorboard, "progress": progress}
-        result = fit(self.recipe, self.prepared, self.spec, rows.fit, rows.select, self.folder, **follow)  # type: ignore[arg-type]
+        follow: dict[str, Any] = {"device": device, "tensorboard": tensorboard, "progress": progress}
+        result = fit(self.recipe, self.prepared, self.spec, rows.fit, rows.select, self.folder, **follow)
         if path.exists():
             return Predictions.read(path)
         purpose = f"cross-validation, seed {self.seed}"
@@ -114,24 +116,32 @@ class _Model:
         )
         require_apart(rows.fit, held_out)
         logits = predict_logits(result.module, self.prepared, held_out, self.spec)
-        predictions = self._table(held_out, np.asarray(logits, np.float64))
+        predictions = table_of(self.manifest, self.prepared, held_out, logits, self.number, self.seed)
         predictions.write(path)
         return predictions
 
-    def _table(self, rows: EvaluateRows, logits: np.ndarray) -> Predictions:
-        indices, prepared = rows.indices, self.prepared
-        samples = tuple(prepared.samples[n] for n in indices)
-        return Predictions(
-            samples=samples,
-            slices=tuple(prepared.slices[n] for n in indices),
-            groups=rows.groups,
-            folds=np.full(len(rows), self.number),
-            seeds=np.full(len(rows), self.seed),
-            labels=prepared.labels[indices],
-            logits=logits,
-            classes=prepared.classes,
-            covariates=_covariates(self.manifest, samples),
-        )
+
+def table_of(
+    manifest: Manifest,
+    prepared: PreparedSet,
+    rows: Rows,
+    logits: NDArray[np.floating[Any]],
+    fold: int = 0,
+    seed: int = 0,
+) -> Predictions:
+    """The answers of one model: logits [len(rows), L] to images of the evaluate role."""
+    samples = tuple(prepared.samples[n] for n in rows.indices)
+    return Predictions(
+        samples=samples,
+        slices=tuple(prepared.slices[n] for n in rows.indices),
+        groups=rows.groups,
+        folds=np.full(len(rows), fold),
+        seeds=np.full(len(rows), seed),
+        labels=prepared.labels[rows.indices],
+        logits=np.asarray(logits, np.float64),
+        classes=prepared.classes,
+        covariates=_covariates(manifest, samples),
+    )
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm, t
 
 from medimg_training.evaluation.intervals import (
     Interval,
     bootstrap_interval,
+    bootstrap_p,
     effective_number,
+    exact_interval,
+    expanded_tail,
+    freedom,
     intraclass_correlation,
-    low_of_mean,
+    mean_interval,
     proportion_interval,
+    too_few,
     wilson,
 )
+from medimg_training.evaluation.resampling import resamples
 
 
 def clustered(
@@ -93,7 +100,7 @@ def test_a_perfect_proportion_is_bounded_by_its_groups_not_its_images() -> None:
     interval = proportion_interval(correct, index)
     assert isinstance(interval, Interval)
     assert interval.high == 1.0
-    assert interval.low == pytest.approx(wilson(20, 20)[0], abs=0.02)
+    assert interval.low == pytest.approx(0.025 ** (1 / 20))
     wrong = proportion_interval(~correct, index)
     assert isinstance(wrong, Interval)
     assert wrong.low == 0.0
@@ -105,72 +112,120 @@ def test_under_ten_groups_there_is_no_interval(groups: int) -> None:
     index = np.arange(900) % groups
     correct = np.arange(900) % 7 > 0
     assert proportion_interval(correct, index) == f"no interval: {groups} groups"
-    assert bootstrap_interval(lambda w: 0.5, index, low_at_most=0.0) == f"no interval: {groups} groups"
+    assert too_few(groups) == f"no interval: {groups} groups"
     assert isinstance(proportion_interval(np.arange(900) % 7 > 0, np.arange(900) % 10), Interval)
 
 
 def test_the_cluster_bootstrap_covers_where_one_of_images_would_not() -> None:
     random = np.random.default_rng(3)
     covered = by_image = 0
-    for seed in range(150):
+    draws = {k: np.concatenate(list(resamples(k, 200))) for k in (40, 320)}
+    for _ in range(300):
         index = np.repeat(np.arange(40), 8)
         values = random.normal(0, 1, 40)[index] + random.normal(0, 0.5, 320)
-
-        def mean(weights: np.ndarray, values: np.ndarray = values) -> float:
-            return float(np.average(values, weights=weights))
-
-        for groups in (index, np.arange(320)):
-            interval = bootstrap_interval(mean, groups, low_at_most=1.0, replicates=200, seed=seed)
+        for k, sums in ((40, values.reshape(40, 8).mean(1)), (320, values)):
+            interval = bootstrap_interval(draws[k] @ sums / k, k, k - 1)
             assert isinstance(interval, Interval)
-            if groups is index:
-                covered += interval.low <= 0 <= interval.high
-            else:
-                by_image += interval.low <= 0 <= interval.high
-    assert covered / 150 >= 0.89  # percentile intervals of 40 groups are known to be a little short
-    assert by_image / 150 < 0.7
+            covered, by_image = covered + (k == 40) * inside(interval), by_image + (k == 320) * inside(interval)
+    assert 0.92 <= covered / 300 <= 0.98
+    assert by_image / 300 < 0.7
+
+
+def inside(interval: Interval) -> bool:
+    return interval.low <= 0 <= interval.high
+
+
+def test_fewer_degrees_of_freedom_move_the_percentiles_outwards() -> None:
+    assert expanded_tail(1e9) == pytest.approx(0.025, rel=1e-4)
+    assert expanded_tail(9) == pytest.approx(norm.cdf(-np.sqrt(10 / 9) * 2.2622), rel=1e-3)  # Hesterberg 2015, 10 units
+    values = np.random.default_rng(8).normal(size=5000)
+    widths = []
+    for degrees in (3, 9, 30, 1000):
+        interval = bootstrap_interval(values, 50, degrees)
+        assert isinstance(interval, Interval)
+        widths.append(interval.high - interval.low)
+    assert widths == sorted(widths, reverse=True) and widths[0] > 1.5 * widths[-1]
+
+
+def test_few_groups_that_contribute_most_leave_few_degrees_of_freedom() -> None:
+    assert freedom(np.ones(30)) == pytest.approx(60)
+    assert freedom(np.r_[np.ones(3), np.full(300, 1e-9)]) == pytest.approx(6)
+    assert freedom(np.zeros(30)) == np.inf
 
 
 def test_a_bootstrap_without_spread_says_so_or_takes_the_bound() -> None:
-    index = np.arange(30)
-    perfect = bootstrap_interval(lambda w: 1.0, index, low_at_most=0.8)
+    perfect = bootstrap_interval(np.ones(100), 30, 29, low_at_most=0.8)
     assert isinstance(perfect, Interval)
-    assert (perfect.low, perfect.high) == (0.8, 1.0)
-    assert isinstance(bootstrap_interval(lambda w: 0.4, index, low_at_most=0.8), str)
-    assert isinstance(bootstrap_interval(lambda w: float("nan"), index, low_at_most=0.8), str)
+    assert (perfect.low, perfect.high) == (0.8, 1.0) and "perfect" in perfect.method
+    none = bootstrap_interval(np.zeros(100), 30, 29, high_at_least=0.1)
+    assert isinstance(none, Interval) and (none.low, none.high) == (0.0, 0.1)
+    assert bootstrap_interval(np.full(100, 0.4), 30, 29) == "no interval: the same value in all resamples"
+    undefined = np.where(np.arange(100) < 11, np.nan, np.arange(100.0))
+    assert bootstrap_interval(undefined, 30, 29) == "no interval: undefined in more than a tenth of the resamples"
+    assert isinstance(bootstrap_interval(undefined[2:], 30, 29), Interval)
 
 
-def test_the_bootstrap_repeats_itself() -> None:
-    values = np.random.default_rng(4).random(50)
-    calls = [bootstrap_interval(lambda w: float(w @ values / w.sum()), np.arange(50), low_at_most=0) for _ in range(2)]
-    assert calls[0] == calls[1]
+def test_p_is_below_a_twentieth_exactly_where_the_interval_leaves_zero_out() -> None:
+    random = np.random.default_rng(9)
+    seen = set()
+    for shift in np.linspace(1.5, 3.5, 41):
+        differences = random.normal(shift, 1, 1000)
+        interval, p = bootstrap_interval(differences, 25, 24), bootstrap_p(differences, 24)
+        assert isinstance(interval, Interval)
+        if not 0.045 < p < 0.055:  # the 1 that is added, and interpolation of the quantile
+            assert (p < 0.05) == (interval.low > 0)
+            seen.add(p < 0.05)
+        assert bootstrap_p(-differences, 24) == pytest.approx(p)
+    assert seen == {True, False}
+    assert bootstrap_p(random.normal(0, 1, 1000), 24) > 0.9
+    assert 0 < bootstrap_p(np.ones(1000), 24) < 0.01
 
 
-def test_a_mean_over_classes_is_covered_where_most_of_them_are_perfect() -> None:
-    """The bootstrap alone is too sure there: classes without an error add no spread."""
+def test_resamples_repeat_themselves_and_draw_as_many_groups() -> None:
+    first, second = (np.concatenate(list(resamples(30, 120))) for _ in range(2))
+    assert np.array_equal(first, second) and first.shape == (120, 30)
+    assert (first.sum(axis=1) == 30).all()
+    assert first.var() == pytest.approx(1, abs=0.1)  # Poisson-like: with replacement
+    assert not np.array_equal(first, np.concatenate(list(resamples(30, 120, seed=1))))
+
+
+def test_a_mean_of_shares_is_covered_where_most_of_them_are_perfect() -> None:
     random = np.random.default_rng(7)
-    shares, covered, covered_without = (0.99,) * 6 + (0.93,), 0, 0
-    classes = np.repeat(np.arange(7), 40)
-    for seed in range(120):
-        correct = random.random(len(classes)) < np.array(shares)[classes]
-        values = [float(correct[classes == c].mean()) for c in range(7)]
-        intervals = [proportion_interval(correct[classes == c], np.arange(40)) for c in range(7)]
-        low = low_of_mean(values, [i.low for i in intervals if isinstance(i, Interval)])
-
-        def mean(weights: np.ndarray, correct: np.ndarray = correct) -> float:
-            return float(np.mean([np.average(correct[classes == c], weights=weights[classes == c]) for c in range(7)]))
-
-        for bound in (low, 1.0):
-            found = bootstrap_interval(mean, np.arange(280), low_at_most=bound, replicates=60, seed=seed)
-            inside = isinstance(found, Interval) and found.low <= np.mean(shares) <= found.high
-            covered, covered_without = covered + inside * (bound == low), covered_without + inside * (bound != low)
-    assert covered >= 0.92 * 120 > covered_without
+    shares, covered, by_wilson = np.array((0.99,) * 6 + (0.93,)), 0, 0
+    for _ in range(200):
+        correct = random.random((7, 30)) < shares[:, None]
+        values = [float(own.mean()) for own in correct]
+        for method in (exact_interval, proportion_interval):
+            intervals = [own for own in (method(row, np.arange(30)) for row in correct) if isinstance(own, Interval)]
+            found = mean_interval(values, intervals, np.eye(7))
+            held = found.low <= shares.mean() <= found.high
+            covered, by_wilson = (
+                covered + (method is exact_interval) * held,
+                by_wilson + (method is not exact_interval) * held,
+            )
+    assert 0.93 <= covered / 200 <= 0.98
+    assert by_wilson / 200 < 0.93
 
 
-def test_one_error_never_raises_the_lower_bound_of_a_perfect_result() -> None:
-    correct = np.ones(200, np.bool_)
-    index = np.arange(200)
-    perfect = bootstrap_interval(lambda w: 1.0, index, low_at_most=0.9)
-    correct[0] = False
-    nearly = bootstrap_interval(lambda w: float(w @ correct / w.sum()), index, low_at_most=0.9)
-    assert isinstance(perfect, Interval) and isinstance(nearly, Interval)
-    assert nearly.low <= perfect.low and "Wilson" in nearly.method
+def test_shares_whose_errors_go_together_have_a_wider_mean() -> None:
+    intervals = [Interval(0.7, 0.9, ""), Interval(0.7, 0.9, "")]
+    alone, together = (mean_interval([0.8, 0.8], intervals, own) for own in (np.eye(2), np.ones((2, 2))))
+    assert (together.low, together.high) == pytest.approx((0.7, 0.9))
+    assert (alone.low, alone.high) == pytest.approx((0.8 - 0.1 / 2**0.5, 0.8 + 0.1 / 2**0.5))
+    perfect = [Interval(0.8, 1.0, "")] * 2
+    assert mean_interval([1.0, 1.0], perfect, np.ones((2, 2))).high == 1.0
+
+
+def test_groups_that_are_all_alike_do_not_count_as_knowledge_of_the_others() -> None:
+    """The same correlation and share of errors, but in fewer groups: wider."""
+    few = np.repeat(np.arange(40), 10)
+    correct = np.ones(400, np.bool_)
+    correct[[0, 1, 2, 10, 11, 12]] = False
+    spread = np.ones(400, np.bool_)
+    spread[[0, 10, 20, 30, 40, 50]] = False
+    one, other = proportion_interval(correct, few), proportion_interval(spread, few)
+    assert isinstance(one, Interval) and isinstance(other, Interval)
+    assert one.low < other.low
+    sizes, right = np.full(40, 10.0), np.bincount(few, weights=correct)
+    n = effective_number(right, sizes) * (t.ppf(0.975, 399) / t.ppf(0.975, 4)) ** 2  # two groups with an error
+    assert (one.low, one.high) == pytest.approx(wilson(correct.mean() * n, n))

@@ -76,7 +76,7 @@ class Answers:
         return self.group_count * len(self._seeds) == len(self.groups)
 
     def auc(self, label: int, *, pooled: bool) -> Auc:
-        """AUC of a class against the rest, by fold or pooled, with each group's contribution to its error."""
+        """AUC of a class against the rest, by fold or pooled, with the groups' contributions to its error."""
         name = "pooled AUC" if pooled else "AUC"
         influence = np.mean([seed.influence(label, pooled) for seed in self._seeds], axis=0)
         return Auc(float(self.values(name)[:, label].mean()), influence)
@@ -133,7 +133,7 @@ class _Seed:
         return [ranking.out_of_order() for ranking in (self._pooled if pooled else self._rankings)[label]]
 
     def influence(self, label: int, pooled: bool) -> Floats:
-        """[k] what each group contributes to the error of the AUC."""
+        """[2, k] what each group contributes to the error of the AUC."""
         parts = (self._pooled if pooled else self._rankings)[label]
         return np.asarray(sum(ranking.influence(self.shape[0]) for ranking in parts) / len(parts))
 

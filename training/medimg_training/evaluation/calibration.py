@@ -22,8 +22,7 @@ class CalibrationError:
 
     value: float
     seeds: tuple[float, ...]
-    null: Interval | None
-    note: str = ""
+    null: Interval
 
 
 def calibration_error(predictions: Predictions) -> CalibrationError:

@@ -11,7 +11,7 @@ import numpy as np
 from MedImgClassifierLib.engine.errors import Refusal
 
 from .answers import RANKS, Answers
-from .intervals import FEWEST_GROUPS, Floats, Interval, bootstrap_interval, bootstrap_p
+from .intervals import FEWEST_GROUPS, Floats, Interval, bootstrap_interval, bootstrap_p, too_few
 from .predictions import Predictions
 from .ranking import smaller_side
 
@@ -51,15 +51,19 @@ def compare(first: Predictions, second: Predictions, name: str, label: str = "")
         raise Refusal("DATA_COMPARISON", reason=f"{name} {label} is undefined for one of them")
     made = Comparison(name, label, values[0], values[1], values[1] - values[0], None, None)
     fewest = _fewest(one, name, c)
+    note, degrees = too_few(fewest), float(fewest - 1)
     if not name.endswith(_OF_PROBABILITIES):
         differing = _groups_called_differently(first, second)
+        degrees = max(1.0, min(degrees, 2 * differing))
         if differing < FEWEST_GROUPS:
-            return replace(made, note=f"no interval: the models call images of only {differing} groups differently")
+            note = note or f"no interval: the models call images of only {differing} groups differently"
+    if note:
+        return replace(made, note=note)
     differences = _column(other.replicates(name), c) - _column(one.replicates(name), c)
-    interval = bootstrap_interval(differences, one.group_count, fewest)
+    interval = bootstrap_interval(differences, one.group_count, degrees)
     if isinstance(interval, str):
         return replace(made, note=interval)
-    return replace(made, interval=interval, p=bootstrap_p(differences[np.isfinite(differences)], fewest))
+    return replace(made, interval=interval, p=bootstrap_p(differences[np.isfinite(differences)], degrees))
 
 
 def holm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:

@@ -20,6 +20,7 @@ from .intervals import (
     bootstrap_interval,
     exact_low,
     proportion_interval,
+    too_few,
 )
 from .predictions import Predictions
 from .proportions import balanced_interval, predictive_values, share_of
@@ -171,7 +172,7 @@ class _Maker:
             return self._rarest() or balanced_interval(self.answers)
         if name in ("Brier", "log loss"):
             k = self.answers.group_count
-            return bootstrap_interval(self.answers.replicates(name), k, k)
+            return too_few(k) or bootstrap_interval(self.answers.replicates(name), k, k - 1)
         if name.endswith(RANKS):
             return self._rank_interval(name, c)
         # seeds differ in how many images they call a class: a mean of shares then, not one share
@@ -184,19 +185,21 @@ class _Maker:
         sides = {d: self._sides(d) for d in (range(len(self.classes)) if c is None else [c])}
         used = [d for d, own in sides.items() if min(own)]
         fewest = min(min(sides[d]) for d in used)
-        if fewest < FEWEST_GROUPS:
-            return f"no interval: {fewest} groups"
+        if too_few(fewest):
+            return too_few(fewest)
         low = np.inf
         if max(self.answers.out_of_order(d, pooled=pooled) for d in used) < FEW_ERRORS:
             lows = [self._perfect_pr_low(d, *sides[d]) if "PR" in name else exact_low(min(sides[d])) for d in used]
             low = 1 - float(np.linalg.norm(np.subtract(1, lows))) / len(lows)
-        if "PR" in name or not self.answers.one_score_a_group:
-            values = self.answers.replicates(name)
-            values = values if c is None else values[:, c]
-            return bootstrap_interval(values, self.answers.group_count, fewest, low_at_most=low)
         found = [self.answers.auc(d, pooled=pooled) for d in used]
         value, influence = np.mean([own.value for own in found]), np.mean([own.influence for own in found], axis=0)
-        return delong_interval(Auc(float(value), influence), low)
+        auc = Auc(float(value), influence)
+        if "PR" not in name and self.answers.one_score_a_group:
+            return delong_interval(auc, fewest, low)
+        values = self.answers.replicates(name)
+        degrees = min(fewest - 1, auc.degrees) if np.isfinite(auc.deviation) else fewest - 1
+        values = values if c is None else values[:, c]
+        return bootstrap_interval(values, self.answers.group_count, degrees, low_at_most=low)
 
     def _sides(self, c: int) -> tuple[int, int]:
         """Groups with images of the class, and groups with others."""
@@ -213,12 +216,15 @@ class _Maker:
         if c is None and self._rarest():
             return self._rarest()
         fewest = int(self.answers.class_groups[self.present].min() if c is None else self.answers.class_groups[c])
-        bounds = {}
-        if self.answers.erring(c) < FEW_ERRORS:
+        if too_few(fewest):
+            return too_few(fewest)
+        bounds, erring = {}, self.answers.erring(c)
+        if erring < FEW_ERRORS:
             side = "high_at_least" if name in FEWER_IS_BETTER else "low_at_most"
             bounds = {side: float(np.take(self.bounds[name], c or 0))}
         values = self.answers.replicates(name)
-        return bootstrap_interval(values if c is None else values[:, c], self.answers.group_count, fewest, **bounds)
+        values, degrees = values if c is None else values[:, c], max(1, min(fewest - 1, 2 * erring))
+        return bootstrap_interval(values, self.answers.group_count, degrees, **bounds)
 
     def _rarest(self) -> str:
         for c in self.present:

@@ -11,7 +11,9 @@ import numpy as np
 from .intervals import TAIL, Floats, Interval
 
 FEWEST_SIZES = 4
-_RATES = np.linspace(0.1, 2.0, 96)
+LITTLE = 0.01
+"""A gain below this is called little."""
+_RATES = np.linspace(0.1, 2.0, 39)
 _DRAWS = 500
 
 
@@ -101,11 +103,11 @@ def _curve(fits: Floats, sizes: Floats) -> Floats:
 
 
 def _answer(best: float, gain: Interval, largest: LearningPoint) -> str:
-    """One sentence; what lies within the error of the largest point itself is not told from nothing."""
+    """One sentence. A gain is stated where its range is narrower than itself."""
     more = f"{2 * largest.groups} instead of {largest.groups} patients"
     span = f"{gain.low:+.3f} to {gain.high:+.3f}"
-    if gain.high < largest.error:
-        return f"{more} would change little: {span}, less than the error of the last point ({largest.error:.3f})"
-    if gain.low > 0 and gain.high - gain.low < 2 * best:
+    if gain.high < LITTLE:
+        return f"{more} would change little: {span}"
+    if gain.high - gain.low < best:
         return f"{more} would give about {best:+.3f} ({span}), if the curve goes on as it went so far"
     return f"cannot be said: {more} would give anything from {span}"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .answers import Answers
-from .intervals import Floats, Indices, Interval, mean_interval, proportion_interval
+from .intervals import Floats, Indices, Interval, exact_interval, mean_interval, proportion_interval
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def share_of(answers: Answers, figure: str, c: int) -> Share:
 def balanced_interval(answers: Answers) -> Interval | str:
     """Interval of the mean recall of the classes that have images, from those of the recalls."""
     shares = [share_of(answers, "recall", int(c)) for c in np.flatnonzero(answers.class_groups)]
-    intervals = [share.interval() for share in shares]
+    intervals = [exact_interval(share.right[share.counted], share.groups[share.counted]) for share in shares]
     without = [own for own in intervals if isinstance(own, str)]
     if without:
         return without[0]

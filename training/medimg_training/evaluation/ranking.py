@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import t
 
-from .intervals import TAIL, Floats, Indices, Interval
+from .intervals import TAIL, Floats, Indices, Interval, freedom
+
+RARE, RARITY = 20, 10
+"""Fewer groups than that on one side, being less than a tenth of all: no interval keeps its promise."""
 
 
 class Ranking:
@@ -40,16 +43,16 @@ class Ranking:
         return auc, np.where(negatives[:, 0] > 0, average, np.nan)
 
     def influence(self, groups: int) -> Floats:
-        """[groups] how much each moves the AUC: DeLong's structural components less their mean, each divided by
-        sqrt(m (m - 1)) of its side, so that with one image a group the squares add up to DeLong's variance. NaN under
-        two images a side."""
+        """[2, groups] how much each moves the AUC by its positive and by its other images: DeLong's structural
+        components less their mean, each divided by sqrt(m (m - 1)) of its side, so that with one image a group the
+        squares add up to DeLong's variance. NaN under two images a side."""
         m, n = len(self.up), len(self.down)
         if min(m, n) < 2:
-            return np.full(groups, np.nan)
+            return np.full((2, groups), np.nan)
         won = (self.below + self.not_above) / (2 * n)
         kept = 1 - (self.beaten_by + self.not_beaten_by) / (2 * m)
         positive = np.bincount(self.up, (won - won.mean()) / np.sqrt(m * (m - 1)), groups)
-        return np.asarray(positive + np.bincount(self.down, (kept - kept.mean()) / np.sqrt(n * (n - 1)), groups))
+        return np.stack([positive, np.bincount(self.down, (kept - kept.mean()) / np.sqrt(n * (n - 1)), groups)])
 
     def out_of_order(self) -> tuple[set[int], set[int]]:
         """Groups with a positive image that another reaches, and with another image that reaches a positive one."""
@@ -59,30 +62,49 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Auc:
-    """A (mean of) AUC with what each group contributes to its error, [k]."""
+    """A (mean of) AUC with what each group contributes to its error on either side, [2, k]."""
 
     value: float
     influence: Floats
 
+    @property
+    def deviation(self) -> float:
+        return float(np.sqrt((self.influence.sum(axis=0) ** 2).sum()))
 
-def delong_interval(auc: Auc, low_at_most: float) -> Interval | str:
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom: Satterthwaite's (1946, Biometrics Bull 2:110) of the two sides, where the smaller side
+        of a rare class counts most, and no more than the most telling groups allow."""
+        parts, counts = (self.influence**2).sum(axis=1), (self.influence != 0).sum(axis=1)
+        if not parts.all():
+            return float(max(counts.max() - 1, 1))
+        both = float(parts.sum() ** 2 / (parts**2 / np.maximum(counts - 1, 1)).sum())
+        return min(both, freedom(self.influence.sum(axis=0)))
+
+
+def delong_interval(auc: Auc, smaller: int, low_at_most: float) -> Interval | str:
     """Interval of DeLong, DeLong & Clarke-Pearson (1988, Biometrics 44:837), from ranks (Sun & Xu 2014, IEEE Signal
     Process Lett 21:1389), on the logit scale (Pepe 2003, The Statistical Evaluation of Medical Tests, 5.2.4), where it
-    stays within 0..1. Contributions are added up by group first, so that a group's several answers (seeds) count once.
+    stays within 0..1, with Student's quantile instead of the normal one. Contributions are added up by group first, so
+    that a group's several answers (seeds) count once.
 
-    low_at_most: lower bound of a perfect AUC, at which the variance is 0, for one next to it; else infinite.
+    smaller: groups of the smaller side. low_at_most: lower bound of a perfect AUC, at which the variance is 0, for one
+    next to it; else infinite. Returns why there is no interval where there is none: with 15 groups of 300 on one side
+    an AUC of 0.96 is held in 91 of 100 cases, with 30 in 94.
     """
-    deviation = float(np.sqrt((auc.influence**2).sum()))
-    if not np.isfinite(deviation):
+    if not np.isfinite(auc.deviation):
         return "no interval: a fold has fewer than two images of a side"
     if auc.value == 1:
         return Interval(low_at_most, 1.0, "exact bound, no pair out of order")
     if auc.value == 0:
         return "no interval: every pair is out of order"
+    groups = auc.influence.shape[1]
+    if smaller < RARE and smaller * RARITY < groups:
+        return f"no interval: {smaller} groups of {groups} on one side"
     logit = np.log(auc.value / (1 - auc.value))
-    reach = float(norm.ppf(1 - TAIL)) * deviation / (auc.value * (1 - auc.value))
+    reach = float(t.ppf(1 - TAIL, auc.degrees)) * auc.deviation / (auc.value * (1 - auc.value))
     low, high = (float(1 / (1 + np.exp(-side))) for side in (logit - reach, logit + reach))
-    return Interval(min(low, low_at_most), high, f"DeLong, {len(auc.influence)} groups")
+    return Interval(min(low, low_at_most), high, f"DeLong, {groups} groups")
 
 
 def smaller_side(positive: NDArray[np.bool_], groups: Indices) -> int:
