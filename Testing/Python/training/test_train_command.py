@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+import torch
 
 from medimg_training import cli, fit
 from medimg_training.cli import add_commands
@@ -25,6 +25,13 @@ from MedImgClassifierLib.engine.reading import read_volume
 from MedImgClassifierLib.engine.volume import Case
 
 MakeManifest = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def unchecked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class of the tests' images stands at their border, which the checks before a training rightly refuse."""
+    if "checked" not in request.node.name:
+        monkeypatch.setattr(cli, "_check", lambda *arguments: None)
 
 
 def medimg(*words: str | Path) -> int:
@@ -85,15 +92,15 @@ def test_another_recipe_in_the_same_folder_is_refused(png_manifest: MakeManifest
 
 def test_ctrl_c_says_how_to_go_on(png_manifest: MakeManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest, out = png_manifest(), tmp_path / "out"
-    inputs, calls = fit.training_inputs, iter(range(1000))
+    inputs, calls = fit.training_batch, iter(range(1000))
 
-    def interrupted(*arguments: Any) -> np.ndarray:
+    def interrupted(*arguments: Any) -> torch.Tensor:
         if next(calls) == 4:
             raise KeyboardInterrupt
         return inputs(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "training_inputs", interrupted)
+        patch.setattr(fit, "training_batch", interrupted)
         with pytest.raises(Refusal) as refused:
             train(manifest, out)
     assert refused.value.code == "CANCELLED_TRAINING"
@@ -258,3 +265,14 @@ def test_the_verb_is_offered_without_loading_torch_or_scikit_learn() -> None:
     code = f"import sys; sys.path[:0] = {sys.path!r}; import {cli.__name__}; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_what_is_checked_stops_a_training_until_it_is_waived(png_manifest: MakeManifest, tmp_path: Path) -> None:
+    manifest, out = png_manifest(), tmp_path / "out"
+    with pytest.raises(Refusal, match="BACKGROUND_SHORTCUT") as refused:
+        train(manifest, out)
+    assert refused.value.code == "DATA_CHECK"
+    assert not (out / "fit").exists()
+    waive = ("--waive", "BACKGROUND_SHORTCUT", "--reason", "the class is in the border", "--who", "the test")
+    assert medimg("check", manifest, *waive) == 0
+    assert train(manifest, out) == 0
