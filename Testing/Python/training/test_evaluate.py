@@ -25,6 +25,7 @@ from sklearn.metrics import (
 
 from medimg_training.evaluation.answers import Answers
 from medimg_training.evaluation.figures import Figures, evaluate, figure_of, figures_of, predictive_values_of
+from medimg_training.evaluation.intervals import bootstrap_interval
 from medimg_training.evaluation.predictions import Predictions
 
 CLASSES = ("a", "b", "c")
@@ -240,6 +241,19 @@ def test_a_fold_that_loses_a_class_in_a_resample_is_left_out_of_its_mean() -> No
     assert np.isfinite(replicates).all()  # the first fold has no image of y in 13 of 100 resamples
 
 
+def test_errors_in_few_groups_leave_the_bootstrap_few_degrees_of_freedom() -> None:
+    logits, labels, groups = answers(skill=50)
+    logits[[0, 12, 30, 60, 90, 120]] = logits[[1, 13, 31, 61, 91, 121]]  # six groups with an error
+    table = Predictions.of(logits, labels, groups, CLASSES)
+    made, known = Answers(table), figures_of(table)
+    for name, label, degrees in (("macro F1", "", 12), ("F1", "a", 12), ("AUC", "a", 12)):
+        values = made.replicates(name) if not label else made.replicates(name)[:, 0]
+        if name == "AUC":
+            degrees = made.auc(0, pooled=False).degrees
+            assert degrees < 20
+        assert known.of(name, label).interval == bootstrap_interval(values, 60, degrees)
+
+
 def test_easy_and_hard_patients_make_predictive_values_less_certain() -> None:
     """Half of the patients are answered well, half badly: in both classes alike, or in one class the other half."""
     random = np.random.default_rng(6)
@@ -284,6 +298,8 @@ def test_several_seeds_give_their_mean_their_spread_and_an_interval_of_patients(
             assert (
                 0.6 * width < figure.interval.high - figure.interval.low < 1.15 * width
             )  # not of 3 times the patients
+    precision = figures.of("precision", "a").interval
+    assert precision is not None and precision.method.startswith("cluster bootstrap")  # a mean of three shares
     assert f"SD {figures.of('accuracy').spread:.4f}" in figures.to_markdown()
     assert "mean of 3 seeds" in figures.to_markdown()
 
