@@ -23,7 +23,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from medimg_training.evaluation.answers import Answers
 from medimg_training.evaluation.figures import Figures, evaluate, figure_of, figures_of, predictive_values_of
+from medimg_training.evaluation.intervals import bootstrap_interval
 from medimg_training.evaluation.predictions import Predictions
 
 CLASSES = ("a", "b", "c")
@@ -209,6 +211,64 @@ def test_folds_that_are_calibrated_differently_are_averaged_beside_pooled() -> N
     assert interval is not None and (interval.low, interval.high) == pytest.approx((0.025 ** (1 / 40), 1.0))
 
 
+def test_the_interval_of_an_auc_says_how_it_was_made() -> None:
+    logits, labels, groups = answers(n=180, groups=60)
+    alone = Predictions.of(logits, labels, [str(n) for n in range(180)], CLASSES)
+    twice = Predictions.of(np.tile(logits, (2, 1)), np.tile(labels, 2), alone.groups * 2, CLASSES)
+    twice = replace(twice, samples=alone.samples * 2, seeds=np.repeat([0, 1], 180))
+    one, other = figure_of(alone, "AUC", "a").interval, figure_of(twice, "AUC", "a").interval
+    assert one is not None and other is not None
+    assert one.method == other.method == "DeLong, 180 groups"
+    assert (one.low, one.high) == pytest.approx((other.low, other.high))  # the same answers twice are no more patients
+    several = figure_of(Predictions.of(logits, labels, groups, CLASSES), "AUC", "a").interval
+    assert several is not None and several.method == "cluster bootstrap, 1000 resamples of 60 groups"
+
+
+def test_the_variance_of_a_mean_over_folds_is_that_of_its_parts() -> None:
+    logits, labels, _ = answers(n=360)
+    table = Predictions.of(logits, labels, [str(n) for n in range(360)], CLASSES)
+    folds = np.arange(360) // 3 % 2
+    both = Answers(replace(table, folds=folds)).auc(0, pooled=False).deviation
+    parts = [Answers(table.take(np.flatnonzero(folds == own))).auc(0, pooled=False).deviation for own in (0, 1)]
+    assert both == pytest.approx(np.linalg.norm(parts) / 2)
+
+
+def test_a_fold_that_loses_a_class_in_a_resample_is_left_out_of_its_mean() -> None:
+    labels = np.r_[np.ones(2), np.zeros(38), np.arange(60) % 2].astype(np.int64)
+    score = np.random.default_rng(2).normal(size=100) + labels
+    table = Predictions.of(np.stack([0 * score, score], 1), labels, [str(n) for n in range(100)], ("x", "y"))
+    replicates = Answers(replace(table, folds=(np.arange(100) >= 40).astype(np.int64))).replicates("AUC")
+    assert np.isfinite(replicates).all()  # the first fold has no image of y in 13 of 100 resamples
+
+
+def test_errors_in_few_groups_leave_the_bootstrap_few_degrees_of_freedom() -> None:
+    logits, labels, groups = answers(skill=50)
+    logits[[0, 12, 30, 60, 90, 120]] = logits[[1, 13, 31, 61, 91, 121]]  # six groups with an error
+    table = Predictions.of(logits, labels, groups, CLASSES)
+    made, known = Answers(table), figures_of(table)
+    for name, label, degrees in (("macro F1", "", 12), ("F1", "a", 12), ("AUC", "a", 12)):
+        values = made.replicates(name) if not label else made.replicates(name)[:, 0]
+        if name == "AUC":
+            degrees = made.auc(0, pooled=False).degrees
+            assert degrees < 20
+        assert known.of(name, label).interval == bootstrap_interval(values, 60, degrees)
+
+
+def test_easy_and_hard_patients_make_predictive_values_less_certain() -> None:
+    """Half of the patients are answered well, half badly: in both classes alike, or in one class the other half."""
+    random = np.random.default_rng(6)
+    group, labels = np.repeat(np.arange(60), 10), np.arange(600) % 2
+    widths = []
+    for well in (group % 2 == 0, (group % 2 == 0) == (labels == 1)):
+        right = random.random(600) < np.where(well, 0.98, 0.5)
+        called = np.where(right, labels, 1 - labels)
+        table = Predictions.of(3.0 * np.eye(2)[called], labels, [str(g) for g in group], ("x", "y"))
+        ppv = predictive_values_of(table, "y", 0.2)[0].interval
+        assert ppv is not None
+        widths.append(ppv.high - ppv.low)
+    assert widths[0] > 1.2 * widths[1]
+
+
 def test_several_seeds_give_their_mean_their_spread_and_an_interval_of_patients() -> None:
     parts = [answers(skill=skill) for skill in (1.0, 1.5, 2.0)]
     labels, groups, n = parts[0][1], parts[0][2], 240
@@ -238,6 +298,8 @@ def test_several_seeds_give_their_mean_their_spread_and_an_interval_of_patients(
             assert (
                 0.6 * width < figure.interval.high - figure.interval.low < 1.15 * width
             )  # not of 3 times the patients
+    precision = figures.of("precision", "a").interval
+    assert precision is not None and precision.method.startswith("cluster bootstrap")  # a mean of three shares
     assert f"SD {figures.of('accuracy').spread:.4f}" in figures.to_markdown()
     assert "mean of 3 seeds" in figures.to_markdown()
 

@@ -63,19 +63,23 @@ def test_a_ceiling_is_never_above_one_and_more_never_harms() -> None:
         assert down.scale == pytest.approx(0)
 
 
-def test_the_fit_leaves_least_among_its_neighbours() -> None:
-    given = points(0.9, 1.0, 0.7, 0.02, 3)
+@pytest.mark.parametrize("ceiling", [0.9, 1.3])
+def test_the_fit_leaves_least_among_its_neighbours(ceiling: float) -> None:
+    """1.3: of those with a ceiling of at most 1."""
+    given = points(ceiling, 1.0, 0.7, 0.02, 3)
     curve = learning_curve(given)
     assert curve.ceiling is not None and curve.scale is not None and curve.rate is not None
+    assert (curve.ceiling == 1) == (ceiling > 1)
     n, y = (np.array(own) for own in ([p.groups for p in given], [p.value for p in given]))
 
     def left(ceiling: float, scale: float, rate: float) -> float:
         return float(((y - ceiling + scale * n**-rate) ** 2).sum())
 
     best = left(curve.ceiling, curve.scale, curve.rate)
+    assert best <= left(curve.ceiling - 0.01, curve.scale, curve.rate)
     for change in (-0.01, 0.01):
-        assert best <= left(curve.ceiling + change, curve.scale, curve.rate)
-        assert best <= left(curve.ceiling, curve.scale + change, curve.rate)
+        assert curve.ceiling + change > 1 or best <= left(curve.ceiling + change, curve.scale, curve.rate)
+        assert curve.scale + change < 0 or best <= left(curve.ceiling, curve.scale + change, curve.rate)
 
 
 def test_the_same_points_in_any_order_give_the_same_curve_as_json() -> None:

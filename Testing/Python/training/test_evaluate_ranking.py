@@ -67,6 +67,13 @@ def test_the_rare_side_decides_the_degrees_of_freedom() -> None:
     assert 10 < rare.degrees < 25
 
 
+def test_few_telling_groups_leave_few_degrees_of_freedom() -> None:
+    influence = np.full((2, 100), 1e-6)
+    influence[0, :50], influence[1, 50:] = 0, 0
+    influence[1, :3] = 0.1
+    assert Auc(0.99, influence).degrees == pytest.approx(6, rel=0.01)
+
+
 def test_delong_stays_within_its_bounds_and_says_where_it_cannot_be_had() -> None:
     n = 60
     positive = np.arange(n) >= 30

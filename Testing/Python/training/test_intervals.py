@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm, t
+from scipy.stats import binomtest, norm, t
 
 from medimg_training.evaluation.intervals import (
     Interval,
     bootstrap_interval,
     bootstrap_p,
+    clopper_pearson,
     effective_number,
     exact_interval,
+    exact_low,
     expanded_tail,
     freedom,
     intraclass_correlation,
@@ -93,6 +95,28 @@ def test_the_effective_number_lies_between_groups_and_images() -> None:
     assert effective_number(np.full(20, 5.0), sizes) == pytest.approx(20)  # perfect: the worst is assumed
     single = np.array([1.0, 0.0, 1.0, 1.0] * 5)
     assert effective_number(single, np.ones(20)) == pytest.approx(20, rel=0.06)
+
+
+def test_exact_bounds_equal_scipys() -> None:
+    for successes, n in ((81, 263), (15, 148), (1, 29), (28, 29)):
+        expected = binomtest(successes, n).proportion_ci(0.95, "exact")
+        assert clopper_pearson(successes, n) == pytest.approx((expected.low, expected.high))
+        correct = np.arange(n) < successes
+        found = exact_interval(correct, np.arange(n))
+        assert isinstance(found, Interval)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=5e-3)  # at n - 1
+    assert exact_low(29) == pytest.approx(binomtest(29, 29).proportion_ci(0.95, "exact").low)
+
+
+def test_a_large_group_unlike_the_others_lowers_the_effective_number() -> None:
+    """The correlation, estimated from all, does not see it; the spread of the totals does (Rao & Scott)."""
+    sizes = np.array([100.0] + [5.0] * 40)
+    successes = np.array([50.0] + [4.5] * 40)
+    p, n = successes.sum() / sizes.sum(), sizes.sum()
+    variance = 41 / 40 * ((successes - p * sizes) ** 2).sum() / n**2
+    m, icc = (sizes**2).sum() / n, intraclass_correlation(successes, sizes)
+    assert p * (1 - p) / variance < n / (1 + (m - 1) * icc)
+    assert effective_number(successes, sizes) == pytest.approx(p * (1 - p) / variance)
 
 
 def test_a_perfect_proportion_is_bounded_by_its_groups_not_its_images() -> None:
