@@ -2,6 +2,7 @@
 
 checks.md, checks.json    what each check found, with the numbers behind it
 checks_rows.csv           every offending sample
+leakage.md, leakage.png   with --by-slice: what a split by slice would claim
 waivers.json              why training may go on although a check fires
 """
 
@@ -43,6 +44,11 @@ def add_command(subparsers: Any) -> None:
     check.add_argument("--waive", metavar="CODE", help="let training go on although this check fires")
     check.add_argument("--reason", default="", help="why; goes with --waive")
     check.add_argument("--who", default="", help="who waives it (the user of this computer)")
+    check.add_argument(
+        "--by-slice",
+        action="store_true",
+        help="also show by how much a split by slice instead of by patient would overstate (leakage.md, leakage.png)",
+    )
     check.add_argument("--seed", type=int, default=0)
     check.add_argument("--language", choices=("en", "zh"), default="en", help="of checks.md")
 
@@ -63,13 +69,27 @@ def run(arguments: argparse.Namespace) -> int:
                 waivers = dict(waive(out, arguments.waive, arguments.reason, who, manifest.sha256))
             there = next(folder for folder in out.absolute().parents if folder.exists())
             with TemporaryDirectory(prefix=f".{out.name}.", dir=there) as scratch:
-                report = run_checks(_gathered(arguments, manifest, Path(scratch)), waivers)
-            report.write(out, arguments.language)
+                data = _gathered(arguments, manifest, Path(scratch))
+                report = run_checks(data, waivers)
+                report.write(out, arguments.language)
+                if arguments.by_slice:
+                    print(_demonstrated(data, out))
         except OSError as error:
             raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=out, reason=error.strerror or error) from error
     print(report.to_markdown(arguments.language))
     report.require(out)
     return 0
+
+
+def _demonstrated(data: CheckInput, out: Path) -> str:
+    """What a split by slice would claim, in words; also as leakage.md and leakage.png in `out`."""
+    from .durable import write_durably
+    from .leakage import demonstrate, picture
+
+    demo = demonstrate(data.prepared, data.seed)
+    write_durably(out / "leakage.md", demo.to_markdown().encode())
+    picture(demo, out / "leakage.png")
+    return demo.to_markdown()
 
 
 def _gathered(arguments: argparse.Namespace, manifest: Manifest, scratch: Path) -> CheckInput:
