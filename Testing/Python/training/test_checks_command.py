@@ -71,7 +71,7 @@ def copied(clean: Path) -> Path:
 
 
 def answers(out: Path) -> dict[str, str]:
-    return {check["code"]: check["status"] for check in json.loads((out / "checks.json").read_text())["checks"]}
+    return {check["code"]: check["status"] for check in json.loads((out / "checks.json").read_text("utf-8"))["checks"]}
 
 
 def test_a_clean_manifest_passes_and_leaves_its_report(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,8 +79,8 @@ def test_a_clean_manifest_passes_and_leaves_its_report(clean: Path, capsys: pyte
     out = clean.parent / "checks"
     assert sorted(path.name for path in out.iterdir()) == ["checks.json", "checks.md", "checks_rows.csv"]
     assert set(answers(out).values()) <= {"silent", "not applicable"} and len(answers(out)) == 9
-    assert (out / "checks.md").read_text() in capsys.readouterr().out
-    assert (out / "checks_rows.csv").read_text() == "check,sample,group,other_sample,other_group,reason\n"
+    assert (out / "checks.md").read_text("utf-8") in capsys.readouterr().out
+    assert (out / "checks_rows.csv").read_text("utf-8") == "check,sample,group,other_sample,other_group,reason\n"
     assert [path.name for path in clean.parent.parent.iterdir() if path.name.startswith(".")] == []
 
 
@@ -92,7 +92,10 @@ def test_what_fires_stops_with_status_3_and_names_every_row(copied: Path, tmp_pa
     with (out / "checks_rows.csv").open(newline="") as file:
         rows = [(row["check"], row["sample"], row["group"], row["other_sample"]) for row in csv.DictReader(file)]
     assert rows == [("NEAR_DUPLICATES", "s0", "g0", "s20"), ("CONTRADICTORY_LABELS", "s0", "g0", "s20")]
-    assert json.loads((out / "checks.json").read_text())["stopping"] == ["NEAR_DUPLICATES", "CONTRADICTORY_LABELS"]
+    assert json.loads((out / "checks.json").read_text("utf-8"))["stopping"] == [
+        "NEAR_DUPLICATES",
+        "CONTRADICTORY_LABELS",
+    ]
 
 
 def test_waivers_in_writing_let_training_go_on_until_the_data_change(copied: Path) -> None:
@@ -101,19 +104,19 @@ def test_waivers_in_writing_let_training_go_on_until_the_data_change(copied: Pat
     assert "CONTRADICTORY_LABELS;" in refused("check", copied, "--waive", "NEAR_DUPLICATES", *waive).message()
     assert medimg("check", copied, "--waive", "CONTRADICTORY_LABELS", *waive) == 0
     assert medimg("check", copied) == 0
-    given = json.loads((out / "waivers.json").read_text())["NEAR_DUPLICATES"]
+    given = json.loads((out / "waivers.json").read_text("utf-8"))["NEAR_DUPLICATES"]
     assert (given["reason"], given["who"]) == ("known twins", "A. Reader") and given["when"].startswith("20")
-    assert "Waived by A. Reader" in (out / "checks.md").read_text()
-    copied.write_text(copied.read_text().replace("here", "there"))
+    assert "Waived by A. Reader" in (out / "checks.md").read_text("utf-8")
+    copied.write_text(copied.read_text("utf-8").replace("here", "there"))
     assert refused("check", copied).code == "DATA_CHECK"
-    assert "The waiver of NEAR_DUPLICATES has lapsed" in (out / "checks.md").read_text()
+    assert "The waiver of NEAR_DUPLICATES has lapsed" in (out / "checks.md").read_text("utf-8")
 
 
 def test_a_waiver_that_nobody_needs_is_said(clean: Path) -> None:
     assert medimg("check", clean, "--waive", "VOLUME_VALUES", "--reason", "just in case", "--who", "me") == 0
-    found = json.loads((clean.parent / "checks" / "checks.json").read_text())
+    found = json.loads((clean.parent / "checks" / "checks.json").read_text("utf-8"))
     assert found["unneeded_waivers"] == ["VOLUME_VALUES"] and found["waived"] == {}
-    assert "The waiver of VOLUME_VALUES is not needed" in (clean.parent / "checks" / "checks.md").read_text()
+    assert "The waiver of VOLUME_VALUES is not needed" in (clean.parent / "checks" / "checks.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -149,18 +152,18 @@ def test_with_a_split_copies_within_a_role_do_not_stop(clean: Path, tmp_path: Pa
     split = tmp_path / "split.json"
     split_from_column(Manifest.read(clean)).write(split)
     assert medimg("check", clean, "--split", split) == 0
-    assert "none of them across roles" in (clean.parent / "checks" / "checks.md").read_text()
+    assert "none of them across roles" in (clean.parent / "checks" / "checks.md").read_text("utf-8")
     shutil.copyfile(clean.parent / "0.png", clean.parent / "6.png")  # test
     assert "in fit and evaluate" in (refused("check", clean, "--split", split), _rows(clean))[1]
 
 
 def _rows(manifest: Path) -> str:
-    return (manifest.parent / "checks" / "checks_rows.csv").read_text()
+    return (manifest.parent / "checks" / "checks_rows.csv").read_text("utf-8")
 
 
 def test_the_report_speaks_chinese_too(copied: Path) -> None:
     refusal = refused("check", copied, "--language", "zh")
-    assert "触发" in (copied.parent / "checks" / "checks.md").read_text()
+    assert "触发" in (copied.parent / "checks" / "checks.md").read_text("utf-8")
     assert refusal.message("zh").startswith("error[DATA_CHECK]: 有检查触发且未豁免：NEAR_DUPLICATES")
 
 
@@ -173,7 +176,7 @@ def test_every_file_that_cannot_be_used_is_named_in_one_run(clean: Path) -> None
     head = "NRRD0004\ntype: float\ndimension: 3\nsizes: 8 8 4\nencoding: raw\nendian: little\n"
     head += "space: left-posterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n\n"
     (folder / "volume.nrrd").write_bytes(head.encode() + nan.tobytes())
-    clean.write_text(clean.read_text().replace("11.png", "volume.nrrd"))
+    clean.write_text(clean.read_text("utf-8").replace("11.png", "volume.nrrd"))
     assert "VOLUME_VALUES" in refused("check", clean).message()
     with (folder / "checks" / "checks_rows.csv").open(newline="") as file:
         found = {row["sample"]: row["reason"] for row in csv.DictReader(file) if row["check"] == "VOLUME_VALUES"}
@@ -210,7 +213,7 @@ def test_a_bundle_tells_its_training_groups_to_who_has_the_key(clean: Path, tmp_
     shipped = resources.bundles()["body-region"]
     told = tmp_path / "told"
     shutil.copytree(shipped, told)
-    manifest = json.loads((told / "manifest.json").read_text())
+    manifest = json.loads((told / "manifest.json").read_text("utf-8"))
     manifest["training_groups"] = entry
     for name, content in files.items():
         (told / name).write_bytes(content)
@@ -223,7 +226,7 @@ def test_a_bundle_tells_its_training_groups_to_who_has_the_key(clean: Path, tmp_
     assert "REUSE" in refused("check", clean, "--backbone", told, "--key", tmp_path / "key").message()
     assert "REUSE,s12,g4,,," in _rows(clean)
     assert medimg("check", clean, "--backbone", told) == 0 and "key missing" in (
-        (clean.parent / "checks" / "checks.md").read_text()
+        (clean.parent / "checks" / "checks.md").read_text("utf-8")
     )
     (tmp_path / "key").write_bytes(b"short")
     assert refused("check", clean, "--key", tmp_path / "key").code == "DATA_GROUP_KEY"
@@ -261,7 +264,9 @@ def unpacked(name: str, folder: Path, kept: Callable[[dict[str, str]], bool]) ->
 def checked(folder: Path, records: list[dict[str, Any]], *words: str) -> dict[str, dict[str, Any]]:
     manifest = write_manifest(folder, records, sorted({str(row["label"]) for row in records}))
     assert refused("check", manifest, *words).code == "DATA_CHECK"
-    return {check["code"]: check for check in json.loads((folder / "checks" / "checks.json").read_text())["checks"]}
+    return {
+        check["code"]: check for check in json.loads((folder / "checks" / "checks.json").read_text("utf-8"))["checks"]
+    }
 
 
 def test_the_box_of_ixi_gives_the_sex_away(tmp_path: Path) -> None:
@@ -286,3 +291,26 @@ def test_the_background_of_mednist_gives_the_class_away(tmp_path: Path) -> None:
     assert found["BACKGROUND_SHORTCUT"]["status"] == "fires"
     assert min(found["BACKGROUND_SHORTCUT"]["numbers"]["auc_by_class"].values()) > 0.9
     assert found["HEADER_SHORTCUT"]["status"] == "silent"  # all are 64 x 64 JPEG
+
+
+def test_what_a_split_by_slice_would_claim_is_shown_when_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Groups of four slices that resemble each other; nothing in them goes with the label."""
+    random, rows = np.random.default_rng(3), []
+    for group in range(24):
+        own = random.integers(60, 200, (16, 16))
+        for number in range(4):
+            image = np.clip(own + random.normal(0, 3, (16, 16)), 0, 255).astype(np.uint8)
+            name = f"{group}_{number}.png"
+            Image.fromarray(image).save(tmp_path / name)
+            row = {"sample": name, "group": f"g{group}", "group_kind": "patient", "path": name}
+            rows.append(row | {"label": "ab"[group % 2]})
+    medimg("check", write_manifest(tmp_path, rows, ("a", "b")), "--by-slice", "--out", tmp_path / "out")
+    assert "a split by image claims" in capsys.readouterr().out
+    text = (tmp_path / "out" / "leakage.md").read_text("utf-8")
+    permuted = next(line for line in text.splitlines() if line.startswith("| permuted"))
+    claimed, held = (float(cell.split("[")[0]) for cell in permuted.split("|")[2:4])
+    assert claimed > 0.9
+    assert held < 0.7
+    assert (tmp_path / "out" / "leakage.png").read_bytes()[:4] == b"\x89PNG"

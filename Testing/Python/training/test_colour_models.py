@@ -96,8 +96,10 @@ def test_images_of_the_other_kind_are_refused_by_name_and_leave_no_cache(
 def test_a_cache_of_grey_images_is_not_taken_for_one_of_colour(manifest: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    Image.fromarray(tinted(0, 0)[..., 0]).save(folder / "a.png")
-    rows = [{"sample": "a", "group": "a", "group_kind": "cluster", "path": "a.png", "label": CLASSES[0]}]
+    rows = []
+    for name in CLASSES:
+        Image.fromarray(tinted(0, 0)[..., 0]).save(folder / f"{name}.png")
+        rows.append({"sample": name, "group": name, "group_kind": "cluster", "path": f"{name}.png", "label": name})
     read = Manifest.read(write_manifest(folder, rows, CLASSES))
     grey = InputSpec((ChannelSpec("image"),), SPEC.geometry, SPEC.intensity)
     assert prepare(read, read.rows, grey, tmp_path / "cache").images.shape[1] == 1

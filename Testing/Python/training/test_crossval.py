@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medimg_training import cli, crossval
+from medimg_training import crossval
 from medimg_training.cache import PreparedSet
 from medimg_training.crossval import split_of, train_by_plan
 from medimg_training.datasets.manifest import Manifest
@@ -163,11 +163,10 @@ def test_a_column_without_test_is_refused(png_manifest: MakeManifest, tmp_path: 
 
 
 def test_from_the_plan_to_the_figures_by_commands(
-    png_manifest: MakeManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    png_manifest: MakeManifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = png_manifest(36, lambda rows: [row.pop("split") for row in rows])
     out, manifest = tmp_path / "run", Manifest.read(path)
-    monkeypatch.setattr(cli, "_check", lambda *arguments: None)
     wishes = [f"--set={name}={json.dumps(value)}" for name, value in WISHES.items()]
     assert main(["plan", str(path), "--out", str(out), *wishes]) == 0
     assert main(["train", str(path), "--out", str(out), "--plan", "--device", "cpu"]) == 0

@@ -64,11 +64,13 @@ def test_a_run_goes_on_where_it_was_stopped(coverage: Any, tmp_path: Path, monke
     monkeypatch.setattr(coverage, "SETTINGS", dict(list(coverage.SETTINGS.items())[:2]))
     monkeypatch.setattr(sys, "argv", ["coverage", "--out", str(tmp_path), "--runs", "5"])
     coverage.main()
-    rows = json.loads((tmp_path / "coverage.json").read_text())
+    rows = json.loads((tmp_path / "coverage.json").read_text("utf-8"))
     assert [row["runs"] for row in rows] == [5, 5]
     rows[0]["width"] = 0.123
     (tmp_path / "coverage.json").write_text(json.dumps(rows[:1]))
     coverage.main()
-    again = json.loads((tmp_path / "coverage.json").read_text())
+    again = json.loads((tmp_path / "coverage.json").read_text("utf-8"))
     assert again[0]["width"] == 0.123 and len(again) == 2
-    assert "| 0.123 |" in (tmp_path / "coverage.md").read_text() and first[1] in (tmp_path / "coverage.md").read_text()
+    assert "| 0.123 |" in (tmp_path / "coverage.md").read_text("utf-8") and first[1] in (
+        tmp_path / "coverage.md"
+    ).read_text("utf-8")

@@ -27,13 +27,6 @@ from MedImgClassifierLib.engine.volume import Case
 MakeManifest = Callable[..., Path]
 
 
-@pytest.fixture(autouse=True)
-def unchecked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class of the tests' images stands at their border, which the checks before a training rightly refuse."""
-    if "checked" not in request.node.name:
-        monkeypatch.setattr(cli, "_check", lambda *arguments: None)
-
-
 def medimg(*words: str | Path) -> int:
     parser = argparse.ArgumentParser()
     add_commands(parser.add_subparsers())
@@ -267,6 +260,7 @@ def test_the_verb_is_offered_without_loading_torch_or_scikit_learn() -> None:
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.usefixtures("checked")
 def test_what_is_checked_stops_a_training_until_it_is_waived(png_manifest: MakeManifest, tmp_path: Path) -> None:
     manifest, out = png_manifest(), tmp_path / "out"
     with pytest.raises(Refusal, match="BACKGROUND_SHORTCUT") as refused:
