@@ -60,8 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
         from .checks.run import run_checks
         from .checks.waivers import read_waivers, waive
         from .datasets.manifest import Manifest
+        from .datasets.problems import listed_in
 
-        manifest = Manifest.read(arguments.manifest)
+        with listed_in(out):
+            manifest = Manifest.read(arguments.manifest)
         try:
             waivers = read_waivers(out)
             if arguments.waive is not None:

@@ -94,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> None:
     from .cache import prepare
     from .datasets.manifest import Manifest
+    from .datasets.problems import listed_in
     from .export import onnx_form_of
     from .fit import fit
     from .onnx_export import require_libraries
@@ -105,7 +106,8 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.tensorboard:
         require_tensorboard()
     out: Path = arguments.out
-    manifest = Manifest.read(arguments.manifest)
+    with listed_in(arguments.out):
+        manifest = Manifest.read(arguments.manifest)
     spec = _input_spec(arguments)
     recipe = recipe_of(arguments, spec)
     split = _split(arguments, manifest)
@@ -131,13 +133,15 @@ def _train(arguments: argparse.Namespace) -> None:
 def _train_by_plan(arguments: argparse.Namespace) -> None:
     from .crossval import split_of, train_by_plan
     from .datasets.manifest import Manifest
+    from .datasets.problems import listed_in
     from .plan import read_plan
     from .tracking import require_tensorboard
 
     if arguments.tensorboard:
         require_tensorboard()
     out: Path = arguments.out
-    manifest = Manifest.read(arguments.manifest)
+    with listed_in(arguments.out):
+        manifest = Manifest.read(arguments.manifest)
     plan = read_plan(arguments.plan if arguments.plan.name else out / "plan.json", manifest.sha256)
     split = split_of(plan, manifest, out / "split.json")
     print(f"{plan.to_markdown()}\n{split.describe()}")

@@ -24,6 +24,7 @@ from MedImgClassifierLib.engine.volume import Volume
 
 from .cache import sorted_slices
 from .datasets.manifest import Manifest, Row
+from .datasets.problems import RowProblem, RowsRefusal
 from .datasets.series_file import read_source
 from .durable import write_durably
 
@@ -135,7 +136,10 @@ def read_fingerprint(path: Path) -> Fingerprint:
 
 
 def take_fingerprint(manifest: Manifest, rows: Sequence[Row], *, progress: bool = False) -> Fingerprint:
-    """The fingerprint of some labelled rows; every file is read once. Raises what reading an image raises."""
+    """The fingerprint of some labelled rows; every file is read once.
+
+    Raises RowsRefusal DATA_MANIFEST for files that cannot be read or have not the slices asked for, all of them named.
+    """
     found = Fingerprint(
         images=Counter(dict.fromkeys(manifest.classes, 0)),
         groups=Counter(dict.fromkeys(manifest.classes, 0)),
@@ -144,17 +148,24 @@ def take_fingerprint(manifest: Manifest, rows: Sequence[Row], *, progress: bool 
     )
     per_group: Counter[str] = Counter()
     labels_of: dict[str, set[str]] = {}
-    for row, volume in tqdm(_volumes(rows), "fingerprint", len(rows), disable=not progress, unit="sample"):
+    problems: list[RowProblem] = []
+    for row, volume in tqdm(_volumes(rows, problems), "fingerprint", len(rows), disable=not progress, unit="sample"):
         for plane, grid in _grids(volume, row.plane):
             found.grids[plane][grid] += 1
         found.native_planes[_native_plane(volume)] += 1
-        used = sorted_slices(in_plane(volume, row.plane or "native")).voxels[row.slice_from : row.slice_to]
+        slices = sorted_slices(in_plane(volume, row.plane or "native")).voxels
+        if not row.slice_from < (row.slice_to or len(slices)) <= len(slices):
+            reason = f"it has {len(slices)} slices, not {row.slice_from}..{row.slice_to or 'end'}"
+            problems.append(RowProblem(0, row.sample, "slice_from, slice_to", reason))
+        used = slices[row.slice_from : row.slice_to]
         kind = f"{row.covariates.get('modality') or volume.modality} {volume.units}"
         found.kinds[kind] += len(used)
         cast("dict[str, Counter[int]]", found.values).setdefault(kind, Counter()).update(_tally(used, kind))
         found.images[row.label] += len(used)
         per_group[row.group] += len(used)
         labels_of.setdefault(row.group, set()).add(row.label)
+    if problems:
+        raise RowsRefusal("DATA_MANIFEST", manifest.path, problems)
     for labels in labels_of.values():
         found.groups.update(labels)
     found.group_sizes.update(per_group.values())
@@ -193,13 +204,20 @@ def _added(own: Any, theirs: Any) -> Any:
     return {key: own.get(key, Counter()) + theirs.get(key, Counter()) for key in {**own, **theirs}}
 
 
-def _volumes(rows: Sequence[Row]) -> Iterator[tuple[Row, Volume]]:
-    """Rows of one file that follow each other read it once."""
+def _volumes(rows: Sequence[Row], problems: list[RowProblem]) -> Iterator[tuple[Row, Volume]]:
+    """Rows that can be read; rows of one file that follow each other read it once."""
     path, volume = None, None
     for row in rows:
-        if row.path != path or volume is None:
-            path, volume = row.path, read_source(row.path)
-        yield row, volume
+        try:
+            if row.path != path or volume is None:
+                path, volume = row.path, read_source(row.path)
+        except Refusal as refusal:
+            if refusal.code.startswith("RESOURCE"):
+                raise
+            problems.append(RowProblem(0, row.sample, "path", refusal.message()))
+            volume = None
+        else:
+            yield row, volume
 
 
 def _grids(volume: Volume, plane: str) -> Iterator[tuple[Plane, Grid]]:

@@ -51,11 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refusal("DATA_PLAN", path=out / "plan.json", reason=reason)
     with libraries("planning"):
         from .datasets.manifest import Manifest
+        from .datasets.problems import listed_in
         from .fingerprint import take_fingerprint
         from .plan_rules import make_plan
 
-        manifest = Manifest.read(arguments.manifest)
-        fingerprint = take_fingerprint(manifest, planned_rows(manifest), progress=True)
+        with listed_in(None if arguments.dry_run else out):
+            manifest = Manifest.read(arguments.manifest)
+            fingerprint = take_fingerprint(manifest, planned_rows(manifest), progress=True)
         plan = make_plan(fingerprint, manifest, wishes, arguments.memory_gib)
         print(_in_words(plan, manifest))
         if out is not None and not arguments.dry_run:

@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from MedImgClassifierLib.engine.errors import Refusal
-from MedImgClassifierLib.engine.networks import REGISTRY
+from MedImgClassifierLib.engine.networks import CHOICES, REGISTRY
 
 from .argument_types import number, whole
 from .augmentation.policy import PRESETS as AUGMENTATIONS
@@ -22,6 +22,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what `recipe_of` reads to a command."""
     add = parser.add_argument_group("network and its first weights").add_argument
     add("--network", choices=tuple(REGISTRY), default="resnet18")
+    add("--stem", choices=CHOICES["stem"], help="of a ResNet; small: for images of about 32 pixels")
+    add(
+        "--norm",
+        choices=CHOICES["norm"],
+        help="group: for small batches, of which the statistics mean little",
+    )
     add(
         "--pretrained",
         default="random",
@@ -97,8 +103,13 @@ def recipe_of(arguments: argparse.Namespace, spec: InputSpec) -> Recipe:
     if arguments.flip and arguments.augment == "none":
         raise Refusal("USAGE_RECIPE", reason="--flip belongs to an augmentation: name one with --augment")
     choices["augmentation"] = augmentation_text(arguments.augment, tuple(dict.fromkeys(arguments.flip)))
-    if "image_size" in REGISTRY[arguments.network].options and spec.size is not None:
-        choices["network_options"] = {"image_size": spec.size[0]}
+    known = REGISTRY[arguments.network].options
+    options = {name: value for name in CHOICES if (value := getattr(arguments, name)) is not None}
+    if unknown := set(options) - known:
+        raise Refusal("USAGE_RECIPE", reason=f"network '{arguments.network}' has no --{min(unknown)}")
+    if "image_size" in known and spec.size is not None:
+        options["image_size"] = spec.size[0]
+    choices["network_options"] = options
     try:
         return Recipe.of(arguments.preset, arguments.network, **choices)
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import SimpleITK
 
 from medimg_training.datasets.manifest import Manifest, write_manifest
+from medimg_training.datasets.problems import RowsRefusal
 from medimg_training.fingerprint import (
     Fingerprint,
     Grid,
@@ -103,6 +105,20 @@ def test_value_bins_keep_sign_and_order() -> None:
     bins = value_bin(values, " arbitrary")
     assert (np.diff(bins) > 0).all()
     assert [bin_value(int(at), " arbitrary") for at in bins] == pytest.approx(values, rel=0.05)
+
+
+def test_all_files_that_cannot_be_read_are_named(volumes: Callable[..., Manifest], tmp_path: Path) -> None:
+    manifest = volumes()
+    (tmp_path / "3.nii.gz").write_bytes(b"no image")
+    voxels = np.ones((1, 4, 4), np.float32)
+    voxels[0, 0, 0] = np.nan
+    write_volume(tmp_path / "7.nii.gz", voxels)
+    rows = [replace(row, slice_to=9) if row.sample == "s9" else row for row in manifest.rows]
+    with pytest.raises(RowsRefusal) as refused:
+        take_fingerprint(manifest, rows)
+    assert [problem.sample for problem in refused.value.problems] == ["s3", "s7", "s9"]
+    assert "not finite" in refused.value.problems[1].reason
+    assert "it has 4 slices, not 0..9" in refused.value.problems[2].reason
 
 
 def test_quantile_of_a_tally() -> None:

@@ -279,3 +279,16 @@ def test_a_wish_that_cannot_be_is_refused(
 ) -> None:
     assert main(["plan", str(png_manifest(6)), "--dry-run", "--set", wish]) == 2
     assert "error[USAGE_PLAN_CHOICE]" in capsys.readouterr().err
+
+
+def test_every_problem_of_a_manifest_stands_in_a_table(
+    png_manifest: MakeManifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = png_manifest(12), tmp_path / "out"
+    for name in ("2.png", "5.png"):
+        (path.parent / name).write_bytes(b"no image")
+    assert main(["plan", str(path), "--out", str(out)]) == 3
+    assert "error[DATA_MANIFEST]" in capsys.readouterr().err
+    lines = (out / "problems.csv").read_text("utf-8").splitlines()
+    assert [line.split(",")[1] for line in lines[1:]] == ["s2", "s5"]
+    assert not (out / "plan.json").exists()

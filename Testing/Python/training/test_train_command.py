@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from medimg_training import cli, fit
+from medimg_training.augmentation.policy import preset
 from medimg_training.cli import add_commands
 from medimg_training.recipe import Recipe
 from medimg_training.split import read_evaluate_log
@@ -186,7 +187,9 @@ def test_a_choice_that_cannot_be_is_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("words", ["--accumulate 17", "--logit-adjustment 1 --class-weights balanced"])
+@pytest.mark.parametrize(
+    "words", ["--accumulate 17", "--logit-adjustment 1 --class-weights balanced", "--flip rows", "--stem small"]
+)
 def test_choices_that_exclude_each_other_are_refused(png_manifest: MakeManifest, tmp_path: Path, words: str) -> None:
     with pytest.raises(Refusal) as refused:
         train(png_manifest(), tmp_path / "out", *words.split())
@@ -208,6 +211,7 @@ def test_every_choice_of_the_command_reaches_the_recipe(
     words = (
         "--loss focal --focal-gamma 1.5 --sampler group_balanced --logit-adjustment 0.5 --accumulate 2 --clip-norm 3 "
     )
+    words += "--augment light --flip columns --norm group "
     words += "--warm-up 0.2 --label-smoothing 0.1 --ema-decay 0.5 --amp bfloat16 --seed 7 --tensorboard"
     with pytest.raises(Refusal):
         train(png_manifest(), tmp_path / "out", *words.split())
@@ -225,6 +229,8 @@ def test_every_choice_of_the_command_reaches_the_recipe(
         "batch": 16,
     }
     ((recipe, tensorboard),) = made
+    assert recipe.policy == preset("light", ("columns",))
+    assert recipe.network_options == {"norm": "group"}
     assert {name: value for name, value in recipe.to_json().items() if name in wanted} == wanted
     assert tensorboard
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -39,6 +40,21 @@ class RowsRefusal(Refusal):
         rows = len({(one.line, one.sample) for one in self.problems if one.line or one.sample})
         count = f" ({rows} rows have problems)" if rows > 1 else ""
         super().__init__(code, path=path, where=first.where, reason=first.reason + count)
+
+
+FILE = "problems.csv"
+
+
+@contextmanager
+def listed_in(folder: Path | None) -> Iterator[None]:
+    """All problems of a refusal of rows that comes out of here stand in `problems.csv` in a folder, if one is given."""
+    try:
+        yield
+    except RowsRefusal as refusal:
+        if folder is not None:
+            write_problems(folder / FILE, refusal)
+            print(f"all {len(refusal.problems)} problems: {folder / FILE}")
+        raise
 
 
 def write_problems(path: Path, refusal: Refusal) -> bool:
