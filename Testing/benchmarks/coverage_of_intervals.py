@@ -44,7 +44,9 @@ class Row:
     def verdict(self) -> str:
         if self.without == self.runs:
             return "not shown"
-        return "ok" if abs(self.coverage - NOMINAL) <= TOLERANCE else "wide" if self.coverage > NOMINAL else "MISSES"
+        if abs(self.coverage - NOMINAL) <= TOLERANCE + 1e-9:
+            return "ok"
+        return "wide" if self.coverage > NOMINAL else "MISSES"
 
 
 def measure(method: str, setting: str, run: Callable[[Random], Outcome], runs: int) -> Row:

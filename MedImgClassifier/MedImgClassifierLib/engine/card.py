@@ -253,7 +253,7 @@ class _Fields:
 
 
 def _evaluations(given: Any, say: Mapping[str, str]) -> Iterator[Evaluation]:
-    """The manifest's `evaluation`, as medimg_training.evaluate writes it. The format allows figures of any form: what
+    """The manifest's `evaluation`, as medimg_training.evaluation writes it. The format allows figures of any form: what
     is of another one is told as such."""
     for entry in given if isinstance(given, list) else []:
         entry = entry if isinstance(entry, dict) else {}

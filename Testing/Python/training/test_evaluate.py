@@ -25,7 +25,7 @@ from sklearn.metrics import (
 
 from medimg_training.evaluation.answers import Answers
 from medimg_training.evaluation.figures import Figures, evaluate, figure_of, figures_of, predictive_values_of
-from medimg_training.evaluation.intervals import bootstrap_interval
+from medimg_training.evaluation.intervals import Interval, bootstrap_interval, exact_interval, mean_interval
 from medimg_training.evaluation.predictions import Predictions
 
 CLASSES = ("a", "b", "c")
@@ -252,6 +252,16 @@ def test_errors_in_few_groups_leave_the_bootstrap_few_degrees_of_freedom() -> No
             degrees = made.auc(0, pooled=False).degrees
             assert degrees < 20
         assert known.of(name, label).interval == bootstrap_interval(values, 60, degrees)
+
+
+def test_the_interval_of_balanced_accuracy_is_made_of_exact_bounds() -> None:
+    logits, labels, _ = answers()
+    groups = np.arange(240)
+    interval = evaluate(logits, labels, [str(n) for n in groups], CLASSES).of("balanced accuracy").interval
+    right = logits.argmax(1) == labels
+    bounds = [exact_interval(right[labels == c], groups[labels == c]) for c in range(3)]
+    values = [float(right[labels == c].mean()) for c in range(3)]
+    assert interval == mean_interval(values, [own for own in bounds if isinstance(own, Interval)], np.eye(3))
 
 
 def test_easy_and_hard_patients_make_predictive_values_less_certain() -> None:

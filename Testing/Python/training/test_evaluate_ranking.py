@@ -67,6 +67,12 @@ def test_the_rare_side_decides_the_degrees_of_freedom() -> None:
     assert 10 < rare.degrees < 25
 
 
+def test_fifteen_groups_of_a_rare_class_leave_fourteen_degrees_of_freedom() -> None:
+    influence = np.zeros((2, 300))
+    influence[0, :15], influence[1, 15:] = np.tile([0.1, -0.1, 0.1], 5), 1e-4
+    assert Auc(0.9, influence).degrees == pytest.approx(14, rel=0.01)
+
+
 def test_few_telling_groups_leave_few_degrees_of_freedom() -> None:
     influence = np.full((2, 100), 1e-6)
     influence[0, :50], influence[1, 50:] = 0, 0
