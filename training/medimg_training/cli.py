@@ -21,7 +21,7 @@ from MedImgClassifierLib.engine.errors import Refusal
 
 from . import check_command, export_command, plan_command, prepare_command
 from .argument_types import text, whole
-from .recipe_options import add_options, recipe_of
+from .recipe_options import CHOSEN, add_options, recipe_of
 
 if TYPE_CHECKING:
     from MedImgClassifierLib.engine.preprocess import InputSpec
@@ -57,8 +57,8 @@ def add_commands(subparsers: Any) -> None:
         type=Path,
         const=Path(),
         metavar="FILE",
-        help="follow this plan.json (OUT/plan.json where none is named): every fold and seed, and figures of all. What "
-        "it decides is not taken from other options, and no bundle is written",
+        help="follow this plan.json (OUT/plan.json where none is named): every fold and seed, and figures of all; no "
+        "bundle is written",
     )
     add("--checks", type=Path, metavar="DIR", help="report and waivers of `medimg check` (beside the manifest)")
     add_options(train)
@@ -70,6 +70,8 @@ def add_commands(subparsers: Any) -> None:
     add("--bundle-version", type=text("[0-9]+[.][0-9]+[.][0-9]+"), default="0.1.0")
     add("--title", type=text(r".*\S.*"), help="what people see; the name where it is not given")
     add("--licence", type=text(r".*\S.*"), default="not stated", help="of the weights, e.g. CC-BY-4.0")
+    alone = (*CHOSEN, "split_column", "size", "plane", "input", "name", "bundle_version", "title", "licence")
+    train.set_defaults(without_plan={name: train.get_default(name) for name in alone})
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -140,6 +142,10 @@ def _train_by_plan(arguments: argparse.Namespace) -> None:
     if arguments.tensorboard:
         require_tensorboard()
     out: Path = arguments.out
+    for name, default in arguments.without_plan.items():
+        if getattr(arguments, name) != default:
+            reason = f"--{name.replace('_', '-')} is no option beside --plan: what the plan decides is changed in it"
+            raise Refusal("USAGE_RECIPE", reason=reason)
     with listed_in(arguments.out):
         manifest = Manifest.read(arguments.manifest)
     plan = read_plan(arguments.plan if arguments.plan.name else out / "plan.json", manifest.sha256)

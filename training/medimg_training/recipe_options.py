@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from MedImgClassifierLib.engine.preprocess import InputSpec
 
 
+CHOSEN = (
+    *("network", "stem", "norm", "pretrained", "preset", "epochs", "batch", "accumulate", "learning_rate", "warm_up"),
+    *("clip_norm", "ema_decay", "amp", "seed", "loss", "focal_gamma", "label_smoothing", "sampler", "images_per_class"),
+    *("class_weights", "logit_adjustment", "augment", "flip"),
+)
+"""What `add_options` adds."""
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what `recipe_of` reads to a command."""
     add = parser.add_argument_group("network and its first weights").add_argument
@@ -93,11 +101,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def recipe_of(arguments: argparse.Namespace, spec: InputSpec) -> Recipe:
     """The recipe. Raises Refusal USAGE_RECIPE where choices exclude each other."""
-    names = [
-        *("epochs", "batch", "accumulate", "warm_up", "clip_norm", "ema_decay", "amp", "seed", "pretrained"),
-        *("loss", "focal_gamma", "label_smoothing", "sampler", "images_per_class", "class_weights", "logit_adjustment"),
-    ]
-    choices = {name: getattr(arguments, name) for name in names}
+    others = ("network", "stem", "norm", "preset", "learning_rate", "augment", "flip")
+    choices = {name: getattr(arguments, name) for name in CHOSEN if name not in others}
     if arguments.learning_rate is not None:
         choices["learning_rate"] = arguments.learning_rate
     if arguments.flip and arguments.augment == "none":

@@ -172,6 +172,8 @@ def test_from_the_plan_to_the_figures_by_commands(
     assert main(["train", str(path), "--out", str(out), "--plan", "--device", "cpu"]) == 0
     assert "mean of 2 seeds" in capsys.readouterr().out
     assert len(Predictions.read(out / "predictions.csv")) == 2 * len(manifest.rows)
+    assert main(["train", str(path), "--out", str(out), "--plan", "--learning-rate", "0.5"]) == 2
+    assert "--learning-rate is no option beside --plan" in capsys.readouterr().err
     plan = plan_for(manifest).changed({"epochs": 5}, "edited")
     plan.write(tmp_path / "other.json")
     assert main(["train", str(path), "--out", str(out), "--plan", str(tmp_path / "other.json")]) == 3
