@@ -70,17 +70,17 @@ run: $(VENV)/run.stamp ## see a real volume classified, in a browser; HEADLESS=1
 			echo "  $$(cd "$$(dirname "$$file")" && pwd)/$$(basename "$$file")"; done; \
 	fi
 
-test: test-light test-full ## everything: without torch first, then with all runtimes
+test: test-light test-full ## everything: without torch first, then what torch and the other runtimes have a part in
 
 test-light: $(LIGHT)/test.stamp ## the tests of engine, command line, scene, panel and viewer where torch is not installed
 	@$(LIGHT)/bin/python -c 'import importlib.util as u; assert u.find_spec("torch") is None, "torch is in $(LIGHT)"'
 	$(LIGHT)/bin/python -m pytest -q $(addprefix Testing/Python/,engine presenter cli worker slicer host panel viewer)
 
-test-full: $(VENV)/test.stamp ## ruff, mypy --strict, all tests
+test-full: $(VENV)/test.stamp ## ruff, mypy --strict, the tests of training, and with all runtimes those of engine, command line and worker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(addprefix Testing/Python/,engine cli worker training repo)
 
 faults: $(LIGHT)/test.stamp ## break the module in many ways, one at a time, and see that its tests notice (an hour or two)
 	$(LIGHT)/bin/python Testing/seeded_faults.py
