@@ -97,11 +97,12 @@ def main() -> None:
 def _classification(window: Any, what: str, place: Path) -> Row:
     """From the click until the overlay is seen, beside the seconds that the worker says it took."""
     page = window.page
-    window.wait(lambda: page.locator(".classify").is_enabled(), 120)
+    ready = page.locator(".classify:enabled", has_text="Classify")  # while the volume is read it says Cancel
+    ready.wait_for(timeout=120_000)
     began = time.perf_counter()
     page.locator(".classify").click()
-    page.wait_for_function("document.querySelector('.classify').innerText === 'Cancel'")
-    page.wait_for_function("document.querySelector('.classify').innerText === 'Classify'", timeout=300_000)
+    page.locator(".classify", has_text="Cancel").wait_for()
+    ready.wait_for(timeout=300_000)
     page.evaluate(NEXT_PICTURE)
     seen = time.perf_counter() - began
     with page.expect_download() as download:
