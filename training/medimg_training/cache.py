@@ -108,6 +108,25 @@ def prepare(
     return _opened(folder, about)
 
 
+def in_plane_of_rows(spec: InputSpec, rows: Sequence[Row], path: Path) -> InputSpec:
+    """The specification with the plane in which rows are cut, so that inference cuts alike.
+
+    Rows that name no plane are cut in the specification's. Where they are cut in several, it stays 'native'. Raises
+    Refusal DATA_MANIFEST where rows and specification contradict each other, or where a range of slices without a plane
+    would be counted in another than the stored one.
+    """
+    planes = sorted({row.plane or spec.plane for row in rows})
+    reason = ""
+    if spec.plane != "native" and planes != [spec.plane]:
+        reason = f"rows are cut in {', '.join(planes)}, the input specification says {spec.plane}"
+    ranged = [row.sample for row in rows if not row.plane and (row.slice_from or row.slice_to is not None)]
+    if spec.plane != "native" and ranged:
+        reason = f"sample '{ranged[0]}' has a range of slices and no plane, and slices are cut in {spec.plane}"
+    if reason:
+        raise Refusal("DATA_MANIFEST", path=path, where="plane", reason=reason)
+    return replace(spec, plane=planes[0]) if len(planes) == 1 else spec
+
+
 def sorted_slices(volume: Volume) -> Volume:
     """The volume with its slices sorted along the normal, towards left, posterior or superior (LPS),
     whichever the normal is nearest to: what slice_from and slice_to of a manifest count."""
@@ -131,8 +150,16 @@ def _write(manifest: Manifest, rows: Sequence[Row], spec: InputSpec, path: Path,
         "modalities": [],
     }
     shape: tuple[int, ...] = ()
+    channel = spec.channels[0]
     with path.open("wb") as file:
         for row, volume in tqdm(_volumes(rows, spec), "prepare", len(rows), disable=not progress, unit="sample"):
+            modality = row.covariates.get("modality") or volume.modality
+            for allowed, found in ((channel.units, volume.units), (channel.modality, modality)):
+                if allowed and found and found not in allowed:
+                    reason = (
+                        f"sample '{row.sample}' is {found}, the input specification asks for {' or '.join(allowed)}"
+                    )
+                    raise Refusal("DATA_MANIFEST", path=manifest.path, where="path", reason=reason)
             first, stop = row.slice_from, len(volume.voxels) if row.slice_to is None else row.slice_to
             if not first < stop <= len(volume.voxels):
                 reason = f"sample '{row.sample}' has {len(volume.voxels)} slices, not {first}..{stop}"
@@ -147,7 +174,7 @@ def _write(manifest: Manifest, rows: Sequence[Row], spec: InputSpec, path: Path,
             for name, value in (("labels", label), ("samples", row.sample), ("groups", row.group)):
                 known[name] += [value] * (stop - first)
             known["units"] += [done.units] * (stop - first)
-            known["modalities"] += [row.covariates.get("modality") or volume.modality] * (stop - first)
+            known["modalities"] += [modality] * (stop - first)
             known["slices"] += range(first, stop)
     return {**known, "classes": manifest.classes, "shape": (len(known["labels"]), *shape)}
 

@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
                 report.write(out, arguments.language)
                 if arguments.by_slice:
                     print(_demonstrated(data, out))
+                del data  # Windows removes no file that is mapped
         except OSError as error:
             raise Refusal("USAGE_OUTPUT_NOT_WRITABLE", path=out, reason=error.strerror or error) from error
     print(report.to_markdown(arguments.language))

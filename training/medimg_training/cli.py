@@ -94,7 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from .cache import prepare
+    from .cache import in_plane_of_rows, prepare
+    from .crossval import check_network
     from .datasets.manifest import Manifest
     from .datasets.problems import listed_in
     from .export import onnx_form_of
@@ -110,14 +111,17 @@ def _train(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     with listed_in(arguments.out):
         manifest = Manifest.read(arguments.manifest)
-    spec = _input_spec(arguments)
+    rows = [row for row in manifest.rows if row.label]
+    spec = in_plane_of_rows(_input_spec(arguments), rows, manifest.path)
+    if len({row.plane or spec.plane for row in rows}) > 1:
+        reason = "rows are cut in several planes, and a bundle cuts in one: make a manifest of each"
+        raise Refusal("DATA_MANIFEST", path=manifest.path, where="plane", reason=reason)
     recipe = recipe_of(arguments, spec)
     split = _split(arguments, manifest)
     (fold,) = split.folds
-    _check(arguments, manifest, split)
-    rows = [row for row in manifest.rows if row.label]
+    _check(arguments, manifest, split, spec, recipe)
     prepared = prepare(manifest, rows, spec, out / "cache", progress=True)
-    _check_network(recipe, prepared)
+    check_network(recipe, prepared)
     rows_of = fold_rows(prepared, fold)
     follow = {"progress": True, "tensorboard": arguments.tensorboard, "device": arguments.device}
     result = fit(recipe, prepared, spec, rows_of.fit, rows_of.select, out / "fit", **follow)
@@ -133,10 +137,12 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _train_by_plan(arguments: argparse.Namespace) -> None:
+    from .cache import in_plane_of_rows
     from .crossval import split_of, train_by_plan
     from .datasets.manifest import Manifest
     from .datasets.problems import listed_in
     from .plan import read_plan
+    from .split import labelled
     from .tracking import require_tensorboard
 
     if arguments.tensorboard:
@@ -151,16 +157,18 @@ def _train_by_plan(arguments: argparse.Namespace) -> None:
     plan = read_plan(arguments.plan if arguments.plan.name else out / "plan.json", manifest.sha256)
     split = split_of(plan, manifest, out / "split.json")
     print(f"{plan.to_markdown()}\n{split.describe()}")
-    _check(arguments, manifest, split)
+    spec = in_plane_of_rows(plan.input_spec(), labelled(manifest), manifest.path)
+    _check(arguments, manifest, split, spec, plan.recipe())
     follow = {"device": arguments.device, "tensorboard": arguments.tensorboard, "progress": True}
     print(train_by_plan(plan, manifest, split, out, **follow).to_markdown())
 
 
-def _check(arguments: argparse.Namespace, manifest: Manifest, split: Split) -> None:
+def _check(arguments: argparse.Namespace, manifest: Manifest, split: Split, spec: InputSpec, recipe: Recipe) -> None:
     """What could fool the figures stops the training before hours are spent."""
     from .checks.run import require_clean
 
-    require_clean(manifest, arguments.checks or arguments.manifest.parent / "checks", split, progress=True)
+    folder = arguments.checks or arguments.manifest.parent / "checks"
+    require_clean(manifest, folder, split, plane=spec.plane, pretrained=recipe.pretrained, progress=True)
 
 
 def _input_spec(arguments: argparse.Namespace) -> InputSpec:
@@ -179,21 +187,6 @@ def _input_spec(arguments: argparse.Namespace) -> InputSpec:
         reason = f"it has {len(spec.channels)} channels, a row of the manifest is one"
         raise Refusal("DATA_MANIFEST", path=arguments.input, where=where, reason=reason)
     return spec
-
-
-def _check_network(recipe: Recipe, prepared: PreparedSet) -> None:
-    """Refuse, before hours are spent, a network that cannot be trained on images of this size in these batches."""
-    import torch
-
-    from MedImgClassifierLib.engine.networks import build
-
-    channels, height, width = prepared.images.shape[1:]
-    try:
-        module = build(recipe.network, labels=len(prepared.classes), channels=channels, **recipe.network_options)
-        module.train()(torch.zeros(min(recipe.batch // recipe.accumulate, 2), channels, height, width))
-    except (RuntimeError, ValueError) as error:
-        facts = {"network": recipe.network, "rows": height, "columns": width, "batch": recipe.batch}
-        raise Refusal("USAGE_NETWORK_SIZE", **facts, reason=str(error).splitlines()[0]) from error
 
 
 def _split(arguments: argparse.Namespace, manifest: Manifest) -> Split:
@@ -218,7 +211,7 @@ def _evaluated(
     out: Path, manifest: Manifest, result: FitResult, prepared: PreparedSet, spec: InputSpec, rows: EvaluateRows
 ) -> Figures:
     """Figures of the evaluate role; writes predictions.csv, figures.json and figures.md."""
-    from .crossval import table_of
+    from .crossval import table_of, write_figures
     from .evaluation.figures import figures_of
     from .predict import predict_logits
 
@@ -226,8 +219,7 @@ def _evaluated(
     answers = table_of(manifest, prepared, rows, logits)
     answers.write(out / "predictions.csv")
     figures = figures_of(answers, cast(Any, manifest.task))
-    (out / "figures.json").write_text(json.dumps(figures.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
-    (out / "figures.md").write_text(figures.to_markdown(), encoding="utf-8")
+    write_figures(out, figures)
     return figures
 
 

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from MedImgClassifierLib.engine.errors import Refusal
+from MedImgClassifierLib.engine.networks import build
 from MedImgClassifierLib.engine.preprocess import InputSpec
 from MedImgClassifierLib.engine.runtimes import Device
 
-from .cache import PreparedSet, prepare
+from .cache import PreparedSet, in_plane_of_rows, prepare
 from .crossval_schemes import from_fold_column, k_fold, leave_site_out
 from .datasets.manifest import Manifest, Row
 from .durable import write_durably
@@ -32,6 +34,7 @@ from .evaluation.predictions import KNOWN, Predictions
 from .fit import fit
 from .plan import Plan
 from .predict import predict_logits
+from .recipe import Recipe
 from .roles import Rows, fold_rows, read_evaluate, require_apart
 from .schemes import split_from_column
 from .split import Split, labelled
@@ -42,22 +45,27 @@ def split_of(plan: Plan, manifest: Manifest, path: Path) -> Split:
 
     Raises Refusal DATA_SPLIT: what the scheme raises, and a split of another scheme that stands there.
     """
-    scheme = plan["scheme"]
     if path.exists():
         found = Split.read(path, manifest)
-        if found.scheme != scheme or found.parameters.get("folds", plan["folds"]) != plan["folds"]:
+        if found.scheme != plan["scheme"] or found.parameters.get("folds", plan["folds"]) != plan["folds"]:
             raise Refusal("DATA_SPLIT", reason=f"'{path}' stands there already and is not the plan's ({found.how})")
         return found
+    split = drawn(plan, manifest)
+    split.write(path)
+    return split
+
+
+def drawn(plan: Plan, manifest: Manifest) -> Split:
+    """The split of the plan's scheme. Raises Refusal DATA_SPLIT."""
     schemes: dict[str, Callable[[Manifest], Split]] = {
         "k_fold": lambda own: k_fold(own, plan["folds"]),
         "column": split_from_column,
         "leave_site_out": leave_site_out,
         "fold_column": from_fold_column,
     }
-    split = schemes[scheme](manifest)
+    split = schemes[plan["scheme"]](manifest)
     if not all(fold.evaluate for fold in split.folds):
         raise Refusal("DATA_SPLIT", reason=f"{split.how} leaves nobody to evaluate: no row has the split 'test'")
-    split.write(path)
     return split
 
 
@@ -75,32 +83,59 @@ def train_by_plan(
 
     Raises the refusals of `cache.prepare`, `fit` and `read_evaluate`.
     """
-    prepared = prepare(manifest, labelled(manifest), plan.input_spec(), out / "cache", progress=progress)
+    rows = labelled(manifest)
+    spec = in_plane_of_rows(plan.input_spec(), rows, manifest.path)
+    prepared = prepare(manifest, rows, spec, out / "cache", progress=progress)
+    check_network(plan.recipe(), prepared)
     parts = []
     for seed in range(plan["seeds"]):
         for number in range(len(split.folds)):
             if progress:
                 print(f"seed {seed + 1} of {plan['seeds']}, fold {number + 1} of {len(split.folds)}", flush=True)
-            model = _Model(plan, manifest, split, prepared, out, number, seed)
+            model = _Model(plan, spec, manifest, split, prepared, out, number, seed)
             parts.append(model.answers(device=device, tensorboard=tensorboard, progress=progress))
     predictions = joined(parts)
     predictions.write(out / "predictions.csv")
     figures = figures_of(predictions, cast(Any, manifest.task))
+    write_figures(out, figures)
+    return figures
+
+
+def write_figures(out: Path, figures: Figures) -> None:
+    """Write figures.json and figures.md."""
     content = json.dumps(figures.to_json(), indent=1, ensure_ascii=False)
     write_durably(out / "figures.json", content.encode())
     write_durably(out / "figures.md", figures.to_markdown().encode())
-    return figures
+
+
+def check_network(recipe: Recipe, prepared: PreparedSet) -> None:
+    """Refuse, before hours are spent, a network that cannot be trained on images of this size in these batches."""
+    channels, height, width = prepared.images.shape[1:]
+    try:
+        module = build(recipe.network, labels=len(prepared.classes), channels=channels, **recipe.network_options)
+        module.train()(torch.zeros(min(recipe.batch // recipe.accumulate, 2), channels, height, width))
+    except (RuntimeError, ValueError) as error:
+        facts = {"network": recipe.network, "rows": height, "columns": width, "batch": recipe.batch}
+        raise Refusal("USAGE_NETWORK_SIZE", **facts, reason=str(error).splitlines()[0]) from error
 
 
 class _Model:
     """One fold of one seed."""
 
     def __init__(
-        self, plan: Plan, manifest: Manifest, split: Split, prepared: PreparedSet, out: Path, number: int, seed: int
+        self,
+        plan: Plan,
+        spec: InputSpec,
+        manifest: Manifest,
+        split: Split,
+        prepared: PreparedSet,
+        out: Path,
+        number: int,
+        seed: int,
     ) -> None:
         self.manifest, self.split, self.prepared, self.out = manifest, split, prepared, out
         self.number, self.seed, self.recipe = number, seed, plan.recipe(seed)
-        self.spec: InputSpec = plan.input_spec()
+        self.spec = spec
         self.folder = out / f"fold_{number}" / f"seed_{seed}"
 
     def answers(self, *, device: Device, tensorboard: bool, progress: bool) -> Predictions:

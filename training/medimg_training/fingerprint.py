@@ -33,7 +33,7 @@ HU_STEP = 8
 BINS_PER_OCTAVE = 16
 """Values other than HU are counted on a logarithmic grid: quantiles are right within 4.5 % whatever the scale."""
 
-PICTURES = ("PNG", "JPEG")  # formats without a pixel size
+_PICTURES = ("PNG", "JPEG")  # formats without a pixel size
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,10 @@ def read_fingerprint(path: Path) -> Fingerprint:
         raise Refusal("DATA_PLAN", path=path, reason=f"it is no fingerprint ({error})") from error
 
 
-def take_fingerprint(manifest: Manifest, rows: Sequence[Row], *, progress: bool = False) -> Fingerprint:
-    """The fingerprint of some labelled rows; every file is read once.
+def take_fingerprint(
+    manifest: Manifest, rows: Sequence[Row], plane: Plane = "native", *, progress: bool = False
+) -> Fingerprint:
+    """The fingerprint of some labelled rows; every file is read once. plane: in which rows that name none are cut.
 
     Raises RowsRefusal DATA_MANIFEST for files that cannot be read or have not the slices asked for, all of them named.
     """
@@ -150,10 +152,10 @@ def take_fingerprint(manifest: Manifest, rows: Sequence[Row], *, progress: bool 
     labels_of: dict[str, set[str]] = {}
     problems: list[RowProblem] = []
     for row, volume in tqdm(_volumes(rows, problems), "fingerprint", len(rows), disable=not progress, unit="sample"):
-        for plane, grid in _grids(volume, row.plane):
-            found.grids[plane][grid] += 1
+        for name, grid in _grids(volume, row.plane):
+            found.grids[name][grid] += 1
         found.native_planes[_native_plane(volume)] += 1
-        slices = sorted_slices(in_plane(volume, row.plane or "native")).voxels
+        slices = sorted_slices(in_plane(volume, row.plane or plane)).voxels
         if not row.slice_from < (row.slice_to or len(slices)) <= len(slices):
             reason = f"it has {len(slices)} slices, not {row.slice_from}..{row.slice_to or 'end'}"
             problems.append(RowProblem(0, row.sample, "slice_from, slice_to", reason))
@@ -222,18 +224,24 @@ def _volumes(rows: Sequence[Row], problems: list[RowProblem]) -> Iterator[tuple[
 
 def _grids(volume: Volume, plane: str) -> Iterator[tuple[Plane, Grid]]:
     """The grid in the row's own plane, or else in every plane that the volume can be looked at in."""
-    regular = volume.ijk_to_lps is not None and volume.source.format not in PICTURES
+    regular = volume.ijk_to_lps is not None and not _is_picture(volume)
     planes = [plane] if plane else get_args(Plane) if regular else ["native"]
     for name in cast("list[Plane]", planes):
         seen = in_plane(volume, name)
         slices, rows, columns = seen.voxels.shape[:3]
         step = float(np.linalg.norm(seen.slice_step_lps)) if slices > 1 else seen.slice_thickness_mm or 0.0
-        mm = (0.0, 0.0, 0.0) if volume.source.format in PICTURES else (seen.spacing_mm[1], seen.spacing_mm[0], step)
+        mm = (0.0, 0.0, 0.0) if _is_picture(volume) else (seen.spacing_mm[1], seen.spacing_mm[0], step)
         yield name, Grid(rows, columns, slices, *(round(float(value), 3) for value in mm))
 
 
+def _is_picture(volume: Volume) -> bool:
+    """Whether the size of its pixels is not stated, so that 1 mm was assumed."""
+    unstated = any(note.startswith("PIXEL_SPACING") and "not stated" in note for note in volume.source.notes)
+    return volume.source.format in _PICTURES or unstated
+
+
 def _native_plane(volume: Volume) -> str:
-    if volume.source.format in PICTURES:
+    if _is_picture(volume):
         return "picture"
     return ("sagittal", "coronal", "axial")[int(np.abs(volume.normal_lps).argmax())]
 

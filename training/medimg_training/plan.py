@@ -183,6 +183,27 @@ def check(name: str, value: Any) -> None:
         raise Refusal("USAGE_PLAN_CHOICE", name=name, value=json.dumps(value), allowed=allowed)
 
 
+def require_coherent(plan: Plan) -> None:
+    """Raises Refusal USAGE_PLAN_CHOICE for choices that exclude each other, or mean nothing beside the others."""
+    names = {"window": plan["intensity"] == "window", "folds": plan["scheme"] == "k_fold"}
+    names |= {name: name in REGISTRY[plan["network"]].options for name in ("stem", "norm")}
+    for name, meant in names.items():
+        if name in plan.choices and not meant:
+            other = {"window": "intensity", "folds": "scheme"}.get(name, "network")
+            reason = f"nothing: {other} is {plan[other]}, so take it out"
+            raise Refusal("USAGE_PLAN_CHOICE", name=name, value=json.dumps(plan[name]), allowed=reason)
+    if plan["flips"] and plan["augmentation"] == "none":
+        raise Refusal(
+            "USAGE_PLAN_CHOICE", name="flips", value=json.dumps(plan["flips"]), allowed="[]: nothing is augmented"
+        )
+    if plan["sampler"] == "balanced" and plan["class_weights"] == "balanced":
+        reason = "none: the sampler is balanced already, and rare classes would be corrected for twice"
+        raise Refusal("USAGE_PLAN_CHOICE", name="class_weights", value='"balanced"', allowed=reason)
+    if plan["intensity"] == "window" and plan["units"] != "HU":
+        reason = f"percentile or fixed: a window is of HU, and units are {plan['units']}"
+        raise Refusal("USAGE_PLAN_CHOICE", name="intensity", value='"window"', allowed=reason)
+
+
 def read_plan(path: Path, manifest_sha256: str) -> Plan:
     """The plan in a file, edited values marked. Raises Refusal DATA_PLAN (no plan, of another manifest, a choice is
     missing) and USAGE_PLAN_CHOICE."""
@@ -201,10 +222,11 @@ def read_plan(path: Path, manifest_sha256: str) -> Plan:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refusal("DATA_PLAN", path=path, reason=f"it is no plan ({error!r})") from error
     missing = [name for name in ALLOWED if name not in choices and name not in OPTIONAL]
-    if plan["intensity"] == "window" and "window" not in choices:
-        missing.append("window")
+    needed = {"window": plan["intensity"] == "window", "folds": plan["scheme"] == "k_fold"}
+    missing += [name for name, is_needed in needed.items() if is_needed and name not in choices]
     if missing:
         raise Refusal("DATA_PLAN", path=path, reason=f"the choice {', '.join(missing)} is missing")
+    require_coherent(plan)
     if plan.manifest_sha256 != manifest_sha256:
         raise Refusal("DATA_PLAN", path=path, reason="it was made for another manifest")
     return plan

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MedImgClassifierLib.engine.errors import Refusal
 
+from .argument_types import number
 from .export_command import libraries
+from .plan import check
 
 if TYPE_CHECKING:
     from .datasets.manifest import Manifest
@@ -35,8 +38,12 @@ def add_command(subparsers: Any) -> None:
         metavar="CHOICE=VALUE",
         help="decide a choice yourself, e.g. --set network=resnet50 --set size=128; the others follow",
     )
-    plan.add_argument("--memory-gib", type=float, default=4.0, help="memory that a training step may take (4)")
-    plan.add_argument("--again", action="store_true", help="replace the plan.json that is there, with what was edited")
+    plan.add_argument(
+        "--memory-gib", type=number(0.01, inf), default=4.0, help="memory that a training step may take (4)"
+    )
+    plan.add_argument(
+        "--again", action="store_true", help="replace the plan.json that is there; what was edited in it is lost"
+    )
     plan.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
 
 
@@ -46,10 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
     if out is None and not arguments.dry_run:
         raise Refusal("USAGE_PLAN_CHOICE", name="--out", value="nothing", allowed="a folder, or --dry-run instead")
     wishes = dict(_wish(text) for text in arguments.set)
+    for name, value in wishes.items():
+        check(name, value)
     if out is not None and not arguments.dry_run and (out / "plan.json").exists() and not arguments.again:
         reason = "it is there already, perhaps edited: edit it, or replace it with --again"
         raise Refusal("DATA_PLAN", path=out / "plan.json", reason=reason)
     with libraries("planning"):
+        from .cache import in_plane_of_rows
+        from .crossval import drawn
         from .datasets.manifest import Manifest
         from .datasets.problems import listed_in
         from .fingerprint import take_fingerprint
@@ -57,8 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
 
         with listed_in(None if arguments.dry_run else out):
             manifest = Manifest.read(arguments.manifest)
-            fingerprint = take_fingerprint(manifest, planned_rows(manifest), progress=True)
-        plan = make_plan(fingerprint, manifest, wishes, arguments.memory_gib)
+            rows = planned_rows(manifest)
+            fingerprint = take_fingerprint(manifest, rows, wishes.get("plane", "native"), progress=True)
+            plan = make_plan(fingerprint, manifest, wishes, arguments.memory_gib)
+            if plan["plane"] not in ("native", wishes.get("plane")):  # images are counted in the plane they are cut in
+                fingerprint = take_fingerprint(manifest, rows, plan["plane"], progress=True)
+            plan = make_plan(fingerprint, manifest, wishes, arguments.memory_gib)
+            in_plane_of_rows(plan.input_spec(), rows, manifest.path)
+            drawn(plan, manifest)  # what its scheme refuses is refused now
         print(_in_words(plan, manifest))
         if out is not None and not arguments.dry_run:
             try:

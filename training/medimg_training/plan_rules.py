@@ -12,7 +12,8 @@ from MedImgClassifierLib.engine.networks import REGISTRY
 
 from .datasets.manifest import Manifest
 from .fingerprint import Fingerprint, Grid, quantile
-from .plan import Choice, Plan, check
+from .plan import Choice, Plan, check, require_coherent
+from .schemes import COLUMN_ROLES
 from .training_memory import training_bytes
 
 SIZES = (32, 64, 96, 128, 160, 192, 224)
@@ -40,7 +41,7 @@ def make_plan(
     wishes = dict(wishes or {})
     for name, value in wishes.items():
         check(name, value)
-    known = _Known(fingerprint, manifest, memory_gib, {})
+    known = _Known(fingerprint, manifest, memory_gib, wishes, {})
     choices: dict[str, Choice] = {}
     for name, rule in RULES.items():
         if name in wishes:
@@ -49,13 +50,18 @@ def make_plan(
             choices[name] = Choice(*found)
         if name in choices:
             known.chosen[name] = choices[name].value
-    return Plan(choices, manifest.task, manifest.classes, manifest.sha256, fingerprint.sha256)
+    plan = Plan(choices, manifest.task, manifest.classes, manifest.sha256, fingerprint.sha256)
+    require_coherent(plan)
+    return plan
 
 
 class _Known(NamedTuple):
+    """wishes: what is decided already, of all choices; chosen: values so far."""
+
     fingerprint: Fingerprint
     manifest: Manifest
     memory_gib: float
+    wishes: Mapping[str, Any]
     chosen: dict[str, Any]
 
     def refuse(self, reason: str) -> Refusal:
@@ -77,8 +83,11 @@ class _Known(NamedTuple):
 
 def _plane(known: _Known) -> Found:
     planes = known.fingerprint.native_planes
-    if any(row.plane for row in known.manifest.rows):
-        return "native", "the manifest's rows name their planes"
+    named = {row.plane for row in known.manifest.rows if row.label}
+    if len(named) == 1 and named != {""}:
+        return next(iter(named)), "the manifest's rows name it"
+    if named - {""}:
+        return "native", "the manifest's rows name several"
     if len(planes) == 1:
         (plane,) = planes
         words = "they are pictures" if plane == "picture" else f"all volumes are stored in {plane} slices"
@@ -103,6 +112,8 @@ def _field_of_view(known: _Known) -> Found:
 
 def _size(known: _Known) -> Found:
     view = known.chosen["field_of_view_mm"]
+    if view and any(0 in (grid.row_mm, grid.column_mm) for grid in known.grids):
+        raise known.refuse("files that state no pixel size can be shown whole only: field_of_view_mm is 0 for them")
     pixels: Counter[float] = Counter()
     for grid, count in known.grids.items():
         pixels[view / min(grid.row_mm, grid.column_mm) if view else max(grid.rows, grid.columns)] += count
@@ -165,6 +176,8 @@ def _stem(known: _Known) -> Found | None:
     if "stem" not in REGISTRY[known.chosen["network"]].options:
         return None
     small = known.chosen["size"] <= SMALL_STEM
+    if known.chosen["pretrained"] == "imagenet":
+        return "imagenet", "the weights are of it"
     return ("small", f"at {known.chosen['size']} pixels nothing can be spared") if small else ("imagenet", "the usual")
 
 
@@ -208,6 +221,8 @@ def _batch(known: _Known) -> Found:
 def _norm(known: _Known) -> Found | None:
     if "norm" not in REGISTRY[known.chosen["network"]].options:
         return None
+    if known.chosen["pretrained"] == "imagenet":
+        return "batch", "the weights are of it"
     small = known.chosen["batch"] < 16
     return ("group", "batches under 16 have no good statistics") if small else ("batch", "the usual")
 
@@ -218,6 +233,8 @@ def _epochs(known: _Known) -> Found:
 
 
 def _sampler(known: _Known) -> Found:
+    if known.wishes.get("class_weights", "none") != "none":
+        return "natural", "the loss is weighed by class"
     counts = known.fingerprint.images
     most, least = max(counts.values()), min(counts.values())
     if least and most / least > 3:
@@ -229,7 +246,8 @@ def _sampler(known: _Known) -> Found:
 
 
 def _class_weights(known: _Known) -> Found:
-    return "none", "the sampler evens out what there is to even out"
+    even = known.chosen["sampler"] == "natural"
+    return "none", "no class is rare enough, or it was decided so" if even else "the sampler answers unequal numbers"
 
 
 def _augmentation(known: _Known) -> Found:
@@ -246,7 +264,12 @@ def _amp(known: _Known) -> Found:
 
 def _scheme(known: _Known) -> Found:
     rows = [row for row in known.manifest.rows if row.label]
-    if all(row.split for row in rows) and any(row.split == "test" for row in rows):
+    words = {row.split for row in rows}
+    if words != {""} and (odd := sorted(words - set(COLUMN_ROLES))):
+        named = ", ".join(f"'{word}'" for word in odd)
+        reason = f"the column split has {named} beside {', '.join(COLUMN_ROLES)}"
+        raise known.refuse(f"{reason}: correct it, or decide with --set scheme=k_fold that it does not count")
+    if "test" in words:
         return "column", "the manifest says who is for training and who for testing"
     if rows and all(row.fold is not None for row in rows):
         return "fold_column", "the manifest says which fold each group is in"
@@ -282,8 +305,8 @@ RULES: Mapping[str, Callable[[_Known], Found | None]] = {
     "intensity": _intensity,
     "window": _window,
     "network": _network,
-    "stem": _stem,
     "pretrained": _pretrained,
+    "stem": _stem,
     "preset": _preset,
     "learning_rate": _learning_rate,
     "batch": _batch,

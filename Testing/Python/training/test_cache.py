@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from medimg_training.cache import prepare
+from medimg_training.cache import in_plane_of_rows, prepare
 from medimg_training.datasets.manifest import Manifest, write_manifest
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Pad, Percentile, Resize, geometry
@@ -166,3 +166,26 @@ def test_the_modality_is_the_manifest_s_else_the_file_s(spec: InputSpec, tmp_pat
         SimpleITK.WriteImage(image, str(tmp_path / own["path"]))
     manifest = Manifest.read(write_manifest(tmp_path, rows, ("low", "high")))
     assert prepare(manifest, manifest.rows, spec, tmp_path / "cache").modalities == ("MR", "CT")
+
+
+def test_the_plane_of_the_rows_is_that_of_the_specification(png_manifest: Callable[..., Path], spec: InputSpec) -> None:
+    manifest = Manifest.read(png_manifest(3))
+    rows = [replace(row, plane="sagittal", slice_to=1) for row in manifest.rows]
+    assert in_plane_of_rows(spec, rows, manifest.path).plane == "sagittal"
+    assert in_plane_of_rows(spec, manifest.rows, manifest.path) == spec
+    assert in_plane_of_rows(spec, [rows[0], manifest.rows[1]], manifest.path).plane == "native"
+    with pytest.raises(Refusal, match="rows are cut in sagittal, the input specification says axial"):
+        in_plane_of_rows(replace(spec, plane="axial"), rows, manifest.path)
+    with pytest.raises(Refusal, match="range of slices and no plane"):
+        in_plane_of_rows(replace(spec, plane="axial"), [replace(manifest.rows[0], slice_to=1)], manifest.path)
+
+
+@pytest.mark.parametrize("channel", [{"units": ("HU",)}, {"modality": ("CT",)}])
+def test_images_that_the_bundle_would_refuse_are_not_trained_on(
+    channel: dict[str, Any], png_manifest: Callable[..., Path], spec: InputSpec, tmp_path: Path
+) -> None:
+    manifest = Manifest.read(png_manifest(3, lambda rows: [row.update(modality="MR") for row in rows]))
+    asked = replace(spec, channels=(ChannelSpec("image", **channel),))
+    with pytest.raises(Refusal, match="the input specification asks for"):
+        prepare(manifest, manifest.rows, asked, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()

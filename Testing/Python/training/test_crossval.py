@@ -178,3 +178,14 @@ def test_from_the_plan_to_the_figures_by_commands(
     plan.write(tmp_path / "other.json")
     assert main(["train", str(path), "--out", str(out), "--plan", str(tmp_path / "other.json")]) == 3
     assert "error[DATA_CHECKPOINT]" in capsys.readouterr().err
+
+
+def test_a_network_that_does_not_take_the_plan_s_size_is_refused_before_it_is_fitted(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    plan = plan_for(manifest, network="alexnet", size=8)
+    plan = Plan({name: own for name, own in plan.choices.items() if name != "norm"}, *list(vars(plan).values())[1:])
+    with pytest.raises(Refusal) as refused:
+        trained(plan, manifest, tmp_path)
+    assert refused.value.code == "USAGE_NETWORK_SIZE"
+    assert not (tmp_path / "fold_0").exists()

@@ -118,13 +118,16 @@ def test_data_that_no_plan_fits_are_refused(changes: dict[str, Any], said: str, 
 def test_the_manifest_s_own_split_is_kept(manifest: Manifest) -> None:
     rows = [replace(row, split="test" if n % 2 else "train") for n, row in enumerate(manifest.rows)]
     assert make_plan(fingerprint(), replace(manifest, rows=tuple(rows)))["scheme"] == "column"
-    rows[0] = replace(rows[0], split="")
+    rows = [replace(row, split="train") for row in rows]
     assert make_plan(fingerprint(), replace(manifest, rows=tuple(rows)))["scheme"] == "k_fold"
 
 
 def test_rows_that_name_their_plane_decide(manifest: Manifest) -> None:
-    mixed = fingerprint(native_planes=Counter(axial=3, sagittal=7))
-    assert make_plan(mixed, rows_with(manifest, plane="axial"))["plane"] == "native"
+    grids = fingerprint().grids["native"]
+    mixed = fingerprint(native_planes=Counter(axial=3, sagittal=7), grids={"axial": grids, "coronal": grids})
+    assert make_plan(mixed, rows_with(manifest, plane="axial"))["plane"] == "axial"
+    some = (replace(manifest.rows[0], plane="coronal"), *rows_with(manifest, plane="axial").rows[1:])
+    assert make_plan(mixed, replace(manifest, rows=some))["plane"] == "native"
 
 
 def test_later_choices_build_on_what_was_asked_for(manifest: Manifest) -> None:
@@ -292,3 +295,59 @@ def test_every_problem_of_a_manifest_stands_in_a_table(
     lines = (out / "problems.csv").read_text("utf-8").splitlines()
     assert [line.split(",")[1] for line in lines[1:]] == ["s2", "s5"]
     assert not (out / "plan.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        ({"network": "alexnet", "norm": "group"}, "network is alexnet, so take it out"),
+        ({"flips": ["rows"], "augmentation": "none"}, "flips cannot be"),
+        ({"sampler": "balanced", "class_weights": "balanced"}, "corrected for twice"),
+        ({"intensity": "window", "window": [40, 400]}, "a window is of HU"),
+        ({"window": [40, 400]}, "window cannot be"),
+        ({"scheme": "leave_site_out", "folds": 3}, "folds cannot be"),
+    ],
+)
+def test_choices_that_exclude_each_other_are_refused(
+    wishes: dict[str, Any], said: str, manifest: Manifest, tmp_path: Path
+) -> None:
+    with pytest.raises(Refusal, match=said):
+        make_plan(fingerprint(), manifest, wishes)
+    path = tmp_path / "plan.json"
+    plan = make_plan(fingerprint(), manifest)
+    plan.changed(wishes, "edited").write(path)
+    with pytest.raises(Refusal, match=said):
+        read_plan(path, manifest.sha256)
+
+
+def test_a_plan_of_folds_needs_their_number(manifest: Manifest, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    make_plan(fingerprint(), manifest, {"scheme": "leave_site_out"}).write(path)
+    content = json.loads(path.read_text())
+    content["choices"]["scheme"]["value"] = "k_fold"
+    path.write_text(json.dumps(content))
+    with pytest.raises(Refusal, match="folds is missing"):
+        read_plan(path, manifest.sha256)
+
+
+@pytest.mark.parametrize("odd", ["", "Test", "holdout"])
+def test_a_split_column_that_is_not_whole_is_refused_and_not_left_out(odd: str, manifest: Manifest) -> None:
+    rows = [replace(row, split="test" if n % 2 else "train") for n, row in enumerate(manifest.rows)]
+    rows[0] = replace(rows[0], split=odd)
+    with pytest.raises(Refusal, match=f"split has '{odd}'"):
+        make_plan(fingerprint(), replace(manifest, rows=tuple(rows)))
+    assert make_plan(fingerprint(), replace(manifest, rows=tuple(rows)), {"scheme": "k_fold"})["scheme"] == "k_fold"
+
+
+def test_a_field_of_view_of_files_without_a_pixel_size_is_refused(manifest: Manifest) -> None:
+    grids = {"native": Counter({Grid(28, 30, 1, 0, 0, 0): 200})}
+    pictures = fingerprint(grids=grids, native_planes=Counter(picture=200))
+    with pytest.raises(Refusal, match="can be shown whole only"):
+        make_plan(pictures, manifest, {"field_of_view_mm": 200})
+
+
+def test_imagenet_weights_keep_the_network_they_are_of(manifest: Manifest) -> None:
+    few = fingerprint(images=Counter(a=30, b=30))
+    assert make_plan(few, manifest)["norm"] == "group"
+    plan = make_plan(few, manifest, {"pretrained": "imagenet", "size": 32})
+    assert (plan["norm"], plan["stem"]) == ("batch", "imagenet")

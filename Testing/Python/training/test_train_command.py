@@ -276,3 +276,14 @@ def test_what_is_checked_stops_a_training_until_it_is_waived(png_manifest: MakeM
     waive = ("--waive", "BACKGROUND_SHORTCUT", "--reason", "the class is in the border", "--who", "the test")
     assert medimg("check", manifest, *waive) == 0
     assert train(manifest, out) == 0
+
+
+def test_the_plane_that_was_trained_is_that_of_the_bundle(png_manifest: MakeManifest, tmp_path: Path) -> None:
+    change = {"plane": "axial", "slice_from": "0", "slice_to": "1"}
+    manifest = png_manifest(72, lambda rows: [row.update(change) for row in rows])
+    train(manifest, tmp_path / "out", "--epochs", "1")
+    assert bundle.load(tmp_path / "out" / "my-model-0.1.0").spec.plane == "axial"
+    several = png_manifest(72, lambda rows: [row.update(plane="axial") for row in rows[:3]])
+    with pytest.raises(Refusal, match="several planes") as refused:
+        train(several, tmp_path / "other")
+    assert refused.value.code == "DATA_MANIFEST"

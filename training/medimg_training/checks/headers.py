@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from MedImgClassifierLib.engine.errors import Refusal
+from MedImgClassifierLib.engine.preprocess import Plane
 from MedImgClassifierLib.engine.volume import Volume
 
 from ..datasets.manifest import Row
@@ -40,7 +41,7 @@ class Header:
     problem: str = ""
 
 
-def read_headers(rows: Sequence[Row], *, progress: bool = False) -> dict[str, Header]:
+def read_headers(rows: Sequence[Row], plane: Plane = "native", *, progress: bool = False) -> dict[str, Header]:
     """sample -> Header. A file that cannot be read is a Header with a problem, not a refusal, so that one run names
     all of them; a file that several samples share is read once. Raises Refusal RESOURCE_MEMORY."""
     of_path: dict[str, Header] = {}
@@ -49,7 +50,7 @@ def read_headers(rows: Sequence[Row], *, progress: bool = False) -> dict[str, He
         path = str(row.path)
         if path not in of_path:
             of_path[path] = _read(row)
-        found[row.sample] = _in_range(of_path[path], row)
+        found[row.sample] = _in_range(of_path[path], row, plane)
     return found
 
 
@@ -62,10 +63,10 @@ def _read(row: Row) -> Header:
         return Header(problem=refusal.message())
 
 
-def _in_range(header: Header, row: Row) -> Header:
+def _in_range(header: Header, row: Row, plane: Plane) -> Header:
     """The header, with the problem that a row asks for slices which its native stack does not have."""
     stop = row.slice_to or 0
-    if not header.problem and row.plane in ("", "native") and max(row.slice_from + 1, stop) > header.shape[0]:
+    if not header.problem and (row.plane or plane) == "native" and max(row.slice_from + 1, stop) > header.shape[0]:
         problem = f"it has {header.shape[0]} slices, the manifest asks for {row.slice_from}..{row.slice_to or 'end'}"
         return replace(Header(), problem=problem)
     return header

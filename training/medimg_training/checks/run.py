@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
+from MedImgClassifierLib import resources
+from MedImgClassifierLib.engine.bundle import load
 from MedImgClassifierLib.engine.errors import Refusal
 from MedImgClassifierLib.engine.preprocess import ChannelSpec, InputSpec, Orient, Pad, Plane, Resize
 
@@ -28,6 +30,7 @@ from . import (
 from .headers import Header, read_headers
 from .model import CheckInput, CheckResult, TrainedOn
 from .report import Report
+from .reuse import trained_on
 from .waivers import Waiver, read_waivers
 
 CHECKS: Mapping[str, Callable[[CheckInput], CheckResult]] = {
@@ -64,7 +67,7 @@ def gather(
     Raises Refusal DATA_MANIFEST where none can be read, and what `cache.prepare` raises.
     """
     labelled = [row for row in manifest.rows if row.label]
-    headers = read_headers(labelled, progress=progress)
+    headers = read_headers(labelled, plane, progress=progress)
     readable = [row for row in labelled if not headers[row.sample].problem]
     colour = 2 * sum(headers[row.sample].units == "RGB" for row in readable) > len(readable)
     for row in readable:
@@ -86,13 +89,26 @@ def _squares(size: int, plane: Plane, *, colour: bool) -> InputSpec:
     return InputSpec((channel,), (Orient(), Pad(), Resize(size, size)), (), plane=plane)
 
 
-def require_clean(manifest: Manifest, folder: Path, split: Split | None = None, *, progress: bool = False) -> Report:
+def require_clean(
+    manifest: Manifest,
+    folder: Path,
+    split: Split,
+    *,
+    plane: Plane = "native",
+    pretrained: str = "random",
+    progress: bool = False,
+) -> Report:
     """Ask every check of a manifest before a training, and write the report into `folder`, where its waivers are.
 
+    plane: in which slices are cut; pretrained: as of a Recipe, whose bundle is asked for groups that it was trained on.
     Raises Refusal DATA_CHECK where a check fires and is not waived, and what `gather` raises.
     """
     with TemporaryDirectory(prefix="medimg.checks.") as scratch:
-        report = run_checks(gather(manifest, Path(scratch) / "cache", split, progress=progress), read_waivers(folder))
+        name = pretrained.removeprefix("bundle:")
+        backbone = None if name == pretrained else trained_on(load(resources.bundles().get(name, Path(name))))
+        data = gather(manifest, Path(scratch) / "cache", split, plane=plane, backbone=backbone, progress=progress)
+        report = run_checks(data, read_waivers(folder))
+        del data  # Windows removes no file that is mapped
     report.write(folder)
     report.require(folder)
     return report
